@@ -1,0 +1,286 @@
+"""A case: one use of data for one purpose, as `configs/<case>.yaml` states it.
+
+One strict, frozen model. Unknown keys are refused; what a key means is its `description`, from which the
+reference in docs/cases.md is checked.
+"""
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+
+Task = Literal["binary", "regression"]
+Use = Literal["train", "evaluate", "report"]
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name: use lower-case letters, digits, '-' and '_', starting with a letter")
+    return value
+
+
+def _period(value: str) -> str:
+    if not PERIOD.fullmatch(value):
+        raise ValueError(f"{value!r} is not a period: write YYYY-MM")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Period = Annotated[str, AfterValidator(_period)]
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Target(Strict):
+    """What is predicted."""
+
+    column: str = Field(description="The label column.")
+    positive: str | int | bool | None = Field(None, description="Binary: the value that counts as the positive class.")
+    above: float | None = Field(None, description="Binary: a numeric label above this counts as positive. A missing label stays missing.")
+
+
+class DeclaredDrift(Strict):
+    """A change that simulated months undergo from one month on."""
+
+    columns: list[str] | str = Field(description='Column names, or "k random" for k numeric features chosen by the seed.')
+    kind: Literal["mean_shift", "scale", "category_mix", "missingness", "concept"] = Field(description="What changes.")
+    size: float = Field(
+        gt=0,
+        description="mean_shift, concept: standard deviations of the column or target; scale: factor on the spread; "
+        "category_mix, missingness: share of rows affected, 0 to 1.",
+    )
+    first: int = Field(ge=2, description="The first month that shows it, counted from 1.")
+
+
+class Simulation(Strict):
+    """Months made from the dataset's one table by seeded resampling."""
+
+    first: Period = Field(description="The first month, YYYY-MM. It is the table itself, so that no row is on both sides of a split.")
+    months: int = Field(ge=1, le=240, description="How many months, the first included.")
+    rows: int | None = Field(None, ge=1, description="Rows in each later month; the table's own count unless given.")
+    jitter: float = Field(0.05, ge=0, le=1, description="Noise on numeric columns, in standard deviations, kept within the observed range and type.")
+    seed: int = Field(0, ge=0, description="Seed of the resampling; each month derives its own.")
+    drifts: tuple[DeclaredDrift, ...] = Field((), description="Declared changes.")
+
+
+class Periods(Strict):
+    """How the dataset falls into months: by a date column, or by simulation. Exactly one of the two."""
+
+    column: str | None = Field(None, description="The column whose date says which month a row belongs to.")
+    simulate: Simulation | None = Field(None, description="Make months from a table that has no dates.")
+    train: int = Field(1, ge=1, description="How many periods make one training window.")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Periods":
+        if (self.column is None) == (self.simulate is None):
+            raise ValueError("give exactly one of `column` and `simulate`")
+        return self
+
+
+class Split(Strict):
+    """Which rows are fitted on, chosen on and reported on."""
+
+    kind: Literal["random", "stratified", "group", "time"] = Field("random", description="How rows are assigned.")
+    column: str | None = Field(None, description="group: the column whose values stay together; time: the column that orders the rows.")
+    validation: float = Field(0.2, gt=0, lt=1, description="Share of rows for choosing models and thresholds.")
+    test: float = Field(0.2, gt=0, lt=1, description="Share of rows for the reported figures.")
+
+    @model_validator(mode="after")
+    def _sane(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave no rows to train on")
+        if (self.kind in ("group", "time")) != (self.column is not None):
+            raise ValueError("`column` goes with kind group or time, and with no other")
+        return self
+
+
+class Estimator(Strict):
+    """A scikit-learn estimator by its short name."""
+
+    kind: Literal["linear", "ridge", "logistic", "hist_gradient_boosting", "random_forest"] = Field(description="Which estimator.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Constructor arguments of that estimator.")
+
+
+class Mitigation(Strict):
+    """A remedy for unequal errors, applied before, in or after fitting."""
+
+    method: Literal[
+        "reweighing",
+        "correlation_remover",
+        "exponentiated_gradient",
+        "threshold_optimizer",
+    ] = Field(description="Which remedy.")
+    by: tuple[str, ...] = Field(min_length=1, description="Cohort columns it aims at (binned as in `cohorts.bins`).")
+    constraint: Literal["demographic_parity", "equalized_odds", "true_positive_rate_parity", "false_positive_rate_parity", "bounded_group_loss"] | None = Field(
+        None, description="What exponentiated_gradient or threshold_optimizer equalises."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the method.")
+
+
+class CandidateSpec(Strict):
+    """An estimator with or without a mitigation. The first candidate of a case is its baseline."""
+
+    name: Name = Field(description="The candidate's name, unique in the case.")
+    estimator: Estimator = Field(description="What is fitted.")
+    mitigation: Mitigation | None = Field(None, description="What is done about unequal errors; nothing unless given.")
+
+
+class Cohorts(Strict):
+    """Who the model is looked at for. Columns need not be features."""
+
+    by: tuple[tuple[str, ...], ...] = Field((), description="Groupings; each is one column or several crossed.")
+    where: dict[str, str] = Field(default_factory=dict, description="Named SQL conditions on raw columns.")
+    bins: dict[str, tuple[float, ...]] = Field(default_factory=dict, description="Inner edges that cut a numeric column into intervals (low, high].")
+    min_support: int = Field(20, ge=1, description="Fewest rows in a metric's denominator; below it the verdict is insufficient evidence.")
+
+
+class Metrics(Strict):
+    """What is measured. Names are those of tasks.core.metrics."""
+
+    primary: str = Field(description="The metric by which a candidate is chosen on validation, after the limits.")
+    also: tuple[str, ...] = Field((), description="Further metrics to report.")
+
+
+class Limit(Strict):
+    """One bound a model must keep on the test split before it may be promoted."""
+
+    metric: str = Field(description="The metric bounded.")
+    at_most: float | None = Field(None, description="Upper bound.")
+    at_least: float | None = Field(None, description="Lower bound.")
+    cohort: str | None = Field(None, description="One cohort by name; overall unless given.")
+    every: tuple[str, ...] | None = Field(None, description="Every cohort of this grouping must keep the bound.")
+    gap: tuple[str, ...] | None = Field(None, description="The bound is on the largest difference within this grouping.")
+    must_show: Literal["better", "no_worse"] = Field(
+        "better",
+        description="better: the whole interval keeps the bound; no_worse: the interval is not wholly beyond it.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Limit":
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("give exactly one of `at_most` and `at_least`")
+        if sum(part is not None for part in (self.cohort, self.every, self.gap)) > 1:
+            raise ValueError("give at most one of `cohort`, `every` and `gap`")
+        return self
+
+
+class Waiver(Strict):
+    """A named person's dated, expiring permission to use a flagged column as a feature."""
+
+    column: str = Field(description="The flagged column.")
+    who: str = Field(min_length=1, description="Who gave it.")
+    why: str = Field(min_length=1, description="Why it is right here.")
+    until: dt.date = Field(description="The last day it holds.")
+
+
+class Checks(Strict):
+    """What the catalogue check looks for beyond the catalogue itself."""
+
+    proxy_limit: float = Field(0.8, gt=0, le=1, description="Cross-validated AUC or R2 above which a feature is a suspected proxy of a sensitive column.")
+    proxies: Literal["block", "warn"] = Field("warn", description="Whether a suspected proxy blocks.")
+
+
+class Drift(Strict):
+    """When a column has drifted from the reference the model was accepted on."""
+
+    numeric: Literal["wasserstein", "psi", "ks"] = Field("wasserstein", description="Measure for numeric columns: normalised Wasserstein distance, PSI, or the p-value of K-S.")
+    categorical: Literal["jensenshannon", "psi", "chisquare"] = Field("jensenshannon", description="Measure for categorical columns.")
+    limit: float = Field(0.1, gt=0, description="A distance above it (a p-value below it) is drift.")
+    limits: dict[str, float] = Field(default_factory=dict, description="Limits of single columns.")
+    share: float = Field(0.1, gt=0, le=1, description="Share of drifted features from which the period counts as drifted.")
+
+
+class Schedule(Strict):
+    """When the case is scored."""
+
+    cron: str = Field("0 6 1 * *", description="Cron expression of the infer deployment.")
+    timezone: str = Field("UTC", description="IANA name of the schedule's time zone.")
+
+
+class Carbon(Strict):
+    """Where the energy comes from."""
+
+    country: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 code of three letters; sets the grid's carbon intensity.")
+
+
+class Card(Strict):
+    """The human parts of the model card. Promotion waits while one is empty."""
+
+    intended_use: str = Field("", description="What the model is for, and what it is not for.")
+    risks: str = Field("", description="What can go wrong, for whom, and what is done about it.")
+
+
+class Case(Strict):
+    """One use of data for one purpose."""
+
+    case: Name = Field(description="The case's name, the same as the file's.")
+    purpose: str = Field(min_length=1, description="What the predictions are used for.")
+    dataset: Name = Field(description="The catalogue entry: catalog/<dataset>.yaml.")
+    task: Task = Field(description="binary or regression.")
+    target: Target = Field(description="What is predicted.")
+    features: tuple[str, ...] = Field(min_length=1, description="Columns the model may see.")
+    seed: int = Field(0, ge=0, description="Seed of the split and of every fit.")
+    periods: Periods = Field(description="How the data falls into months.")
+    split: Split = Field(default_factory=Split, description="Which rows are fitted on, chosen on and reported on.")
+    candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="What is fitted; the first is the baseline.")
+    cohorts: Cohorts = Field(default_factory=Cohorts, description="Who the model is looked at for.")
+    metrics: Metrics = Field(description="What is measured.")
+    limits: tuple[Limit, ...] = Field(min_length=1, description="The gate: what must hold before promotion.")
+    checks: Checks = Field(default_factory=Checks, description="How the catalogue check judges.")
+    waivers: tuple[Waiver, ...] = Field((), description="Permissions to use flagged columns.")
+    drift: Drift = Field(default_factory=Drift, description="When a period has drifted.")
+    schedule: Schedule = Field(default_factory=Schedule, description="When the case is scored.")
+    carbon: Carbon = Field(description="Where the energy comes from.")
+    card: Card = Field(default_factory=Card, description="Human parts of the model card.")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Case":
+        if len(set(self.features)) != len(self.features):
+            raise ValueError("features: a column is named twice")
+        if self.target.column in self.features:
+            raise ValueError(f"features: the target `{self.target.column}` cannot be a feature")
+        names = [candidate.name for candidate in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError("candidates: a name is used twice")
+        if self.task == "binary" and (self.target.positive is None) == (self.target.above is None):
+            raise ValueError("target: a binary case gives exactly one of `positive` and `above`")
+        if self.task == "regression" and not (self.target.positive is None and self.target.above is None):
+            raise ValueError("target: `positive` and `above` are for binary cases")
+        if any(candidate.mitigation is not None and set(candidate.mitigation.by) & {self.target.column} for candidate in self.candidates):
+            raise ValueError("candidates: a mitigation cannot aim at the target")
+        return self
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The primary metric first, then the others, each once, with those the limits need."""
+        return tuple(dict.fromkeys((self.metrics.primary, *self.metrics.also, *(limit.metric for limit in self.limits))))
+
+    @property
+    def cohort_columns(self) -> tuple[str, ...]:
+        """Columns that name cohorts by `by`, in order; conditions in `where` may use any column besides."""
+        return tuple(dict.fromkeys(column for grouping in self.cohorts.by for column in grouping))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns a fitted candidate reads: the features, and the columns its mitigations aim at."""
+        aimed = (column for spec in self.candidates if spec.mitigation for column in spec.mitigation.by)
+        return tuple(dict.fromkeys((*self.features, *aimed)))
+
+
+def shift_period(period: str, months: int) -> str:
+    """The period so many months later.
+
+    >>> shift_period("2024-11", 3)
+    '2025-02'
+    """
+    year, month = map(int, period.split("-"))
+    years, zero_based = divmod(month - 1 + months, 12)
+    return f"{year + years:04d}-{zero_based + 1:02d}"

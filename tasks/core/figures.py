@@ -1,0 +1,43 @@
+"""Pictures of reports, as PNG bytes: the values, their intervals, and the counts in the labels."""
+
+import io
+
+import pandas as pd
+
+INK, GRID, MARK, OUTSIDE = "#1b1f24", "#d0d7de", "#0b62a4", "#8a8f98"  # blue on grey reads in every common colour-vision deficiency
+
+
+def cohort_chart(report: pd.DataFrame, metric: str, *, title: str, most: int = 30) -> bytes:
+    """One metric for every cohort, a dot with its 95 % interval; cohorts without enough evidence are hollow and say so.
+
+    report: a cohort report's frame. most: at most so many cohorts, the largest ones.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = report[report["metric"] == metric].sort_values("n", ascending=False, kind="stable").head(most).iloc[::-1]
+    figure = Figure(figsize=(8, 1.4 + 0.34 * max(len(rows), 1)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, row in enumerate(rows.to_dict("records")):
+        enough = row["verdict"] == "ok"
+        if pd.notna(row["low"]) and pd.notna(row["high"]):
+            axes.plot([row["low"], row["high"]], [place, place], color=MARK if enough else OUTSIDE, linewidth=2, solid_capstyle="butt")
+        if pd.notna(row["value"]):
+            axes.plot([row["value"]], [place], "o", color=MARK if enough else OUTSIDE, markerfacecolor=MARK if enough else "white")
+    overall = rows[rows["cohort"] == "overall"]["value"]
+    if len(overall) and pd.notna(overall.iloc[0]):
+        axes.axvline(float(overall.iloc[0]), color=INK, linewidth=1, linestyle=":")
+    # A dollar sign would start mathematics in a label.
+    labels = [f"{row['cohort']}  (n={row['n']:,}{'' if row['verdict'] == 'ok' else ', ' + row['verdict']})".replace("$", r"\$") for row in rows.to_dict("records")]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_xlabel(f"{metric}, with 95 % intervals; dotted: overall")
+    axes.set_title(title.replace("$", r"\$"), loc="left")
+    axes.grid(axis="x", color=GRID)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,142 @@
+"""Reads cases and catalogue entries from YAML, strictly: no duplicate keys, no aliases, no surprises of YAML 1.1."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.core.case import NAME, Case
+from tasks.core.catalogue import Dataset, dataset_from_contract
+from tasks.core.digests import digest_of
+from tasks.core.errors import CaseError, nearest
+
+MAX_BYTES = 1_000_000
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys and aliases, and reads `no`, `on` and `1:30` as the strings they look like."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read; write the value out", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{key}` is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.2's booleans only, and no base-60 integers: `no`, `on`, `y` and `12:30` stay strings.
+_StrictLoader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"}]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def read_yaml(path: Path, *, shown: str) -> dict[str, Any]:
+    """The mapping in a YAML file. `shown` is how messages name it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CaseError(f"cannot be read: {error.strerror}.", where=shown) from error
+    if len(data) > MAX_BYTES:
+        raise CaseError(f"is {len(data):,} bytes; at most {MAX_BYTES:,} are read.", where=shown)
+    try:
+        document = yaml.load(data.decode("utf-8"), Loader=_StrictLoader)  # a SafeLoader: builds plain values only
+    except UnicodeDecodeError as error:
+        raise CaseError(f"is not UTF-8 text (byte {error.start}).", where=shown, fix="Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise CaseError(f"{getattr(error, 'problem', None) or error}{line}.", where=shown, fix="Mend the YAML there.") from error
+    except RecursionError as error:
+        raise CaseError("is nested too deeply.", where=shown) from error
+    if not isinstance(document, dict):
+        raise CaseError("is empty." if document is None else "holds no mapping of keys to values.", where=shown)
+    return document
+
+
+def load_case(name: str, project: Path) -> Case:
+    """The case `configs/<name>.yaml`.
+
+    Raises: CaseError that names the file, the key, the value and the nearest right key.
+    """
+    path = _named(name, project / "configs", "case")
+    shown = f"configs/{path.name}"
+    try:
+        case = Case.model_validate(read_yaml(path, shown=shown))
+    except ValidationError as error:
+        raise CaseError(_explain(error), where=shown, fix="docs/cases.md lists every key.") from error
+    if case.case != name:
+        raise CaseError(f"`case` is `{case.case}`, but the file is called {path.name}.", where=shown, fix="Give both the same name.")
+    return case
+
+
+def load_dataset(name: str, project: Path) -> Dataset:
+    """The catalogue entry `catalog/<name>.yaml`."""
+    path = _named(name, project / "catalog", "dataset")
+    return dataset_from_contract(read_yaml(path, shown=f"catalog/{path.name}"), name)
+
+
+def case_names(project: Path) -> list[str]:
+    """The cases that have a file, by name."""
+    return sorted(path.stem for path in (project / "configs").glob("*.yaml") if NAME.fullmatch(path.stem))
+
+
+def case_digest(case: Case) -> str:
+    """SHA-256 of the case's canonical JSON: formatting and comments do not change it."""
+    return digest_of(case.model_dump(mode="json"))
+
+
+def _named(name: str, folder: Path, what: str) -> Path:
+    if not NAME.fullmatch(name):
+        raise CaseError(f"{name!r} is not the name of a {what}: lower-case letters, digits, '-' and '_', starting with a letter.")
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = [found.stem for found in folder.glob("*.yaml")]
+        raise CaseError(f"There is no {what} `{name}`: no file {folder.name}/{name}.yaml.", fix=nearest(name, known))
+    return path
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        location = list(problem["loc"])
+        key = ".".join(str(part) for part in location)
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"`{key}` is not a key. {nearest(str(location[-1]), _keys_at(location[:-1]))}")
+        elif problem["type"] == "missing":
+            parts.append(f"`{key}` is missing.")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+            parts.append(f"`{key}`: {message}{given}." if key else f"{message}.")
+    return " ".join(parts)
+
+
+def _keys_at(location: list[Any]) -> set[str]:
+    """The keys that the case model knows at a place: follows field types through unions, lists and mappings."""
+    models: list[type[BaseModel]] = [Case]
+    for part in location:
+        found: list[type[BaseModel]] = []
+        for model in models:
+            if isinstance(part, str) and part in model.model_fields:
+                found += _models_in(model.model_fields[part].annotation)
+        models = found or models
+    return {key for model in models for key in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -1,0 +1,26 @@
+"""What all steps share: how a step is declared to Prefect, how it speaks, and what time it is."""
+
+import datetime as dt
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+_log = logging.getLogger("equipoise")
+
+
+def step(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A Prefect task that keeps no result and no cache: the store and the ledger are what persists."""
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
+
+
+def say(message: str) -> None:
+    """Tell the user, in the terminal and in Prefect's log."""
+    _log.info(message)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
