@@ -75,6 +75,7 @@ class Periods(Strict):
     """How the dataset falls into months: by a date column, or by simulation. Exactly one of the two."""
 
     column: str | None = Field(None, description="The column whose date says which month a row belongs to.")
+    timezone: str = Field("UTC", description="IANA zone in which dates that carry an offset are read.")
     simulate: Simulation | None = Field(None, description="Make months from a table that has no dates.")
     train: int = Field(1, ge=1, description="How many periods make one training window.")
 

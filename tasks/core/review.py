@@ -3,9 +3,12 @@
 Values only; the record itself is `tasks.io.ledger`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+CARD_PARTS = ("intended_use", "risks")
+"""The parts of a card that a person writes."""
 
 EventKind = Literal["registered", "reviewed", "promoted", "refused", "served", "drifted"]
 
@@ -72,19 +75,18 @@ def production_version(events: Sequence[Event]) -> int | None:
     return next((event.version for event in reversed(events) if event.kind == "promoted"), None)
 
 
-def what_is_missing(
-    events: Sequence[Event],
-    version: int,
-    *,
-    card: dict[str, str],
-    gate_reasons: Sequence[str],
-) -> list[str]:
+def what_is_missing(events: Sequence[Event], version: int, card: Mapping[str, str]) -> list[str]:
     """Everything that stands between a version and production, in plain sentences; empty when nothing does.
 
-    card: the human parts of the card by name. gate_reasons: what the gate found wanting.
+    card: the human parts of the version's card, by name.
     """
-    missing = [f"limit not kept: {reason}" for reason in gate_reasons]
-    missing += [f"the card's `{part}` is empty" for part, text in card.items() if not text.strip()]
+    registered = registration(events, version)
+    if registered is None:
+        return ["it was not registered by Equipoise"]
+    checks = registered.body["decision"]["checks"]
+    missing = [f"limit not kept: {check['reason']}" for check in checks if check["outcome"] != "passed"]
+    missing += [] if checks else ["no limit was checked"]
+    missing += [f"the card's `{part}` is empty" for part in CARD_PARTS if not card.get(part, "").strip()]
     if standing_approval(events, version) is None:
         given = reviews_of(events, version)
         if not given:

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.errors import UnavailableError
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Telemetry and promotional calls, off before any import reads them; `DO_NOT_TRACK=true` is the one value that all readers accept.
@@ -83,7 +85,14 @@ class Home:
 
 
 def quiet_environment(home: Home) -> None:
-    """Turn telemetry off and keep Prefect's state in the home. To be called before the libraries are imported."""
+    """Turn telemetry off and keep Prefect's state in the home. To be called before the libraries are imported.
+
+    Raises: UnavailableError when the home cannot be written.
+    """
+    try:
+        home.prefect.mkdir(parents=True, exist_ok=True)  # Prefect's server does not make it, and waits minutes before it says so
+    except OSError as error:
+        raise UnavailableError(f"The state folder cannot be written: {error.strerror}.", where=str(home.root), fix="Set EQUIPOISE_HOME to a folder of yours.") from error
     os.environ.update(QUIET)
     for name, value in {**DEFAULTS, "PREFECT_HOME": str(home.prefect)}.items():
         os.environ.setdefault(name, value)

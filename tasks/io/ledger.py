@@ -109,6 +109,10 @@ class Ledger:
             raise self._unavailable(error) from error
         return (row.sequence, row.digest) if row else (0, _GENESIS)
 
+    def close(self) -> None:
+        """Give the database connections back."""
+        self._engine.dispose()
+
     @property
     def _shown(self) -> str:
         """The URL without its password."""

@@ -1,15 +1,20 @@
 """Opens what a case works with: its files, its stores and its servers' adapters, each made when first used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from tasks.core.case import Case
+import pandas as pd
+
+from tasks.core.case import Case, shift_period
 from tasks.core.catalogue import Dataset
+from tasks.core.errors import DataError
+from tasks.core.review import CARD_PARTS, Event, registration, what_is_missing
 from tasks.io.documents import load_case, load_dataset
-from tasks.io.home import Home
+from tasks.io.home import Home, quiet_environment
 from tasks.io.ledger import Ledger
-from tasks.io.store import Store
+from tasks.io.store import Manifest, Store
 
 if TYPE_CHECKING:
     from tasks.io.registry import Registry
@@ -29,6 +34,7 @@ class Workbench:
     def open(cls, case: str) -> "Workbench":
         """Read the case and its catalogue entry from the project, and the home from the environment."""
         home = Home.from_environment()
+        quiet_environment(home)
         loaded = load_case(case, home.project)
         return cls(home, loaded, load_dataset(loaded.dataset, home.project))
 
@@ -36,6 +42,11 @@ class Workbench:
     def stream(self) -> str:
         """Whose snapshots these are: the dataset's, or, when months are simulated, the case's own."""
         return f"{self.case.case}-simulated" if self.case.periods.simulate else self.case.dataset
+
+    @property
+    def kinds(self) -> dict[str, Literal["numeric", "categorical"]]:
+        """How each column is treated: integers and numbers as numeric, everything else as categories."""
+        return {column.name: "numeric" if column.type in ("integer", "number") else "categorical" for column in self.dataset.columns}
 
     @cached_property
     def store(self) -> Store:
@@ -63,3 +74,39 @@ class Workbench:
         from tasks.io.workspace import Workspace
 
         return Workspace(self.home.evidently)
+
+    def snapshot(self, kind: str, period: str) -> tuple[Manifest, pd.DataFrame]:
+        """The features or labels of a period, their digest verified.
+
+        Raises: DataError when that snapshot was never taken, IntegrityError when its bytes have changed.
+        """
+        manifest = self.store.find(self.stream, kind, period)
+        if manifest is None:
+            taken = [found.key for found in self.store.list(self.stream, kind)]
+            held = f"There are {taken[0]} to {taken[-1]}." if taken else "None has been taken."
+            raise DataError(f"There is no {kind} snapshot of {period} for `{self.case.case}`. {held}", fix=f"Run: equipoise snapshot {self.case.case}")
+        return manifest, self.store.get_frame(manifest.digest)
+
+    def periods(self, kind: str = "features") -> list[str]:
+        """The periods whose snapshots have been taken, oldest first."""
+        return [manifest.key for manifest in self.store.list(self.stream, kind)]
+
+    def window(self, last: str | None = None) -> list[str]:
+        """The periods of one training window: the first ones there are, or those that end with `last`.
+
+        Raises: DataError when one of them has no snapshot.
+        """
+        taken, length = self.periods("labels"), self.case.periods.train
+        wanted = taken[:length] if last is None else [shift_period(last, offset - length + 1) for offset in range(length)]
+        missing = [period for period in wanted if period not in taken]
+        if missing or len(wanted) < length:
+            raise DataError(
+                f"A training window of `{self.case.case}` is {length} labelled period(s); missing: {', '.join(missing) or 'all but ' + str(len(wanted))}.",
+                fix=f"Run: equipoise snapshot {self.case.case}",
+            )
+        return wanted
+
+    def obstacles(self, events: Sequence[Event], version: int) -> list[str]:
+        """What stands between a version and production. The card's human parts are read from MLflow, where a person may fill them."""
+        tags = self.registry.version(self.case.case, version).tags if registration(events, version) else {}
+        return what_is_missing(events, version, {part: tags.get(f"card.{part}", "") for part in CARD_PARTS})

@@ -1,0 +1,227 @@
+"""The command line. Each command ends by saying what it made, where to look and what to run next."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import terminal
+from tasks.core.errors import EquipoiseError
+
+app = typer.Typer(
+    name="equipoise",
+    help="A model reaches production only on evidence, per cohort, and a person's word.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CaseName = Annotated[str, typer.Argument(metavar="CASE", help="The case: configs/CASE.yaml.")]
+PeriodOption = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="One period; all there are, or all that are due, unless given.")]
+VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number, as `equipoise status` shows it.")]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    terminal.debug = debug
+
+
+@app.command()
+def demo(
+    case: Annotated[str, typer.Option(metavar="CASE", help="boston, adult, flights, or a case of your own.")] = "boston",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the summary as JSON.")] = None,
+) -> None:
+    """Run a case's whole story: snapshot, check, train, review (simulated), promote, score every month."""
+    with terminal.session(f"The story of {case}") as home:
+        from flows.lifecycle import lifecycle
+        from tasks.reports import write_summary
+
+        summary = lifecycle(case)
+        path = json_file or home.reports / f"{case}-demo.json"
+        write_summary(path, summary)
+    terminal.story(summary)
+    terminal.closing(
+        made=f"{case} version {summary['model']['version']}, {len(summary['months'])} scored months; summary in {path}",
+        look="make serve  (Prefect, MLflow and Evidently, on this machine only)",
+        then=f"equipoise status {case}",
+    )
+    if summary["missing"]:
+        raise typer.Exit(2)
+
+
+@app.command()
+def snapshot(case: CaseName, period: PeriodOption = None) -> None:
+    """Take immutable snapshots of a case's periods."""
+    with terminal.session(f"Snapshots of {case}") as home:
+        from flows.snapshot import snapshot as flow
+
+        result = flow(case, period)
+    terminal.closing(
+        made=f"{result['new']} new snapshots; {len(result['periods'])} in all, {result['periods'][0]} to {result['periods'][-1]}",
+        look=str(home.store),
+        then=f"equipoise check {case}",
+    )
+
+
+@app.command()
+def check(case: CaseName, period: PeriodOption = None) -> None:
+    """Hold a case against its catalogue entry and its snapshots; exits 2 when a finding blocks."""
+    with terminal.session(f"Catalogue check of {case}"):
+        from tasks.checks import check_case
+        from tasks.io.workbench import Workbench
+
+        bench = Workbench.open(case)
+        findings, checked = check_case(bench, period)
+    terminal.findings(findings)
+    blocking = sum(finding.severity == "block" for finding in findings)
+    terminal.closing(
+        made=f"{len(findings)} findings, {blocking} blocking; checked {checked}",
+        look=f"{bench.dataset.file} and configs/{case}.yaml",
+        then=f"equipoise train {case}" if not blocking else "mend what blocks, then check again",
+    )
+    if blocking:
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(case: CaseName, period: PeriodOption = None) -> None:
+    """Fit every candidate of a case, evaluate each on every cohort, and register the one chosen on validation."""
+    with terminal.session(f"Training {case}"):
+        from flows.train import train as flow
+
+        result = flow(case, period)
+    version = result["model"]["version"]
+    terminal.candidates(result)
+    terminal.closing(
+        made=f"{case} version {version}: {result['chosen']}, {result['reason']}",
+        look="make serve, then the model's page in MLflow",
+        then=f'equipoise review {case} {version} --approve --reviewer "YOUR NAME" --notes "WHY"',
+    )
+
+
+@app.command()
+def review(
+    case: CaseName,
+    version: VersionNumber,
+    approve: Annotated[bool | None, typer.Option("--approve/--reject", help="Your verdict.", show_default=False)] = None,
+    reviewer: Annotated[str, typer.Option(metavar="NAME", help="Who you are.")] = "",
+    notes: Annotated[str, typer.Option(metavar="TEXT", help="What you looked at, and why you decide so.")] = "",
+) -> None:
+    """Write a person's verdict on a version into the record."""
+    if approve is None:
+        raise typer.BadParameter("say --approve or --reject", param_hint="--approve/--reject")
+    with terminal.session(f"Review of {case} version {version}"):
+        from tasks.io.workbench import Workbench
+        from tasks.promotion import write_review
+
+        write_review.fn(Workbench.open(case), version, verdict="approve" if approve else "reject", reviewer=reviewer, notes=notes)
+    terminal.closing(
+        made=f"a review of {case} version {version} by {reviewer}: {'approved' if approve else 'rejected'}",
+        look=f"equipoise status {case}",
+        then=f"equipoise promote {case} {version}" if approve else f"equipoise train {case}",
+    )
+
+
+@app.command()
+def promote(case: CaseName, version: VersionNumber) -> None:
+    """Let a version into production when nothing is missing; otherwise list what is, and exit 2."""
+    with terminal.session(f"Promotion of {case} version {version}"):
+        from flows.promote import promote as flow
+
+        result = flow(case, version)
+    if not result.promoted:
+        terminal.closing(made="nothing: " + "; ".join(result.missing), look=f"equipoise status {case}", then="supply what is missing, then promote again")
+        raise typer.Exit(2)
+    terminal.closing(made=f"{case} version {version} is in production", look="the alias `production` in MLflow", then=f"equipoise infer {case}")
+
+
+@app.command()
+def infer(case: CaseName, period: PeriodOption = None) -> None:
+    """Score a period, or all that are due, with what is in production, and measure drift."""
+    with terminal.session(f"Inference of {case}"):
+        from flows.infer import infer as flow
+
+        result = flow(case, period)
+    terminal.months(result["months"])
+    if result["notice"]:
+        terminal.warn(result["notice"])
+    terminal.closing(
+        made=f"{len(result['months'])} periods scored with version {result['model']['version']}" if result["months"] else "nothing: no period is due",
+        look="make serve, then the case's project in Evidently",
+        then=f"equipoise status {case}",
+    )
+
+
+@app.command()
+def evaluate(case: CaseName, period: PeriodOption = None) -> None:
+    """Evaluate what is in production on a scored period whose labels have come."""
+    with terminal.session(f"Evaluation of {case}"):
+        from flows.evaluate import evaluate as flow
+
+        result = flow(case, period)
+    terminal.cohorts(result["cohorts"])
+    terminal.closing(
+        made=f"version {result['version']} evaluated on {result['rows']:,} labelled rows of {result['period']}",
+        look=f"run {result['run']} in MLflow",
+        then=f"equipoise status {case}",
+    )
+
+
+@app.command()
+def status(case: CaseName) -> None:
+    """Snapshots, versions, production, last inference and drift, in one table."""
+    with terminal.session(None):
+        from tasks.io.status import status_of
+        from tasks.io.workbench import Workbench
+
+        found = status_of(Workbench.open(case))
+    terminal.status(case, found.rows)
+    terminal.closing(made="nothing: this only looks", look="make serve", then=found.advice)
+
+
+@app.command()
+def up() -> None:
+    """Start Prefect, MLflow and Evidently on loopback with the deployments of prefect.yaml; Ctrl-C stops them all."""
+    with terminal.session("Servers") as home:
+        from tasks.io.addresses import forget, note
+        from tasks.io.servers import Services, serve
+
+        def ready(services: Services) -> None:
+            note(home, services.addresses)
+            for name, address in services.addresses.items():
+                terminal.line(f"{name:<10} {address}")
+            terminal.closing(
+                made="three servers and a worker with the deployments of prefect.yaml, on this machine only",
+                look=", ".join(services.addresses.values()),
+                then="in another terminal: prefect deployment run 'infer/boston'   (Ctrl-C here stops everything)",
+            )
+
+        try:
+            serve(home, progress=terminal.line, ready=ready)
+        finally:
+            forget(home)
+
+
+def main() -> Any:
+    """Run the command line: 2 is the user's mistake, 1 is a fault of ours; tracebacks only with --debug."""
+    try:
+        return app()
+    except EquipoiseError as error:
+        if terminal.debug:
+            raise
+        terminal.fail(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        terminal.fail("Stopped.")
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001  # the last stop before the user: say it is our fault, not theirs
+        if terminal.debug:
+            raise
+        terminal.fail(f"This is a fault in Equipoise: {type(error).__name__}: {error}\nRun it again with --debug for the traceback: equipoise --debug ...")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Flow: score the periods that are due with what is in production, and measure their drift."""
+
+from typing import Any
+
+from prefect import flow
+
+from tasks.checks import check_snapshot
+from tasks.drift import announce_drift, drift_summary, measure_drift
+from tasks.inference import due_periods, find_production, record_served, score_period
+from tasks.io.emissions import track
+from tasks.io.workbench import Workbench
+from tasks.reports import report_period
+
+
+@flow(name="infer", flow_run_name="infer {case}")
+def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
+    """Score one period, or all that are due in order. The same period twice changes nothing.
+
+    period: YYYY-MM.
+    """
+    bench = Workbench.open(case)
+    months = []
+    with track(country=bench.case.carbon.country, name="infer") as meter:
+        production = find_production(bench)
+        for due in due_periods(bench, production, period):
+            scored = score_period(bench, production, due)
+            findings = check_snapshot(bench, due, for_training=False)
+            report = measure_drift(
+                bench,
+                scored.frame,
+                version=production.version,
+                period=due,
+                reference=production.reference,
+                kinds=production.kinds,
+                predictions=scored.manifest.digest,
+            )
+            month = {"period": due, "rows": len(scored.frame), **drift_summary(report)}
+            if record_served(bench, production, scored, month):
+                report_period(bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice)
+                if report.drifted:
+                    announce_drift(case, production.version, due, report)
+            months.append(month)
+    return {"case": case, "model": {"name": case, "version": production.version}, "months": months, "notice": production.notice, "emissions_kg": meter.result.kg}

@@ -1,0 +1,37 @@
+"""Flow: the whole story of a case in one run, with a reviewer plainly marked as simulated."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.infer import infer
+from flows.promote import promote
+from flows.snapshot import snapshot
+from flows.train import train
+from tasks.inference import served_months
+from tasks.io.workbench import Workbench
+from tasks.promotion import write_review
+
+REVIEWER = "Demo Reviewer (simulated)"
+
+
+@flow(name="lifecycle", flow_run_name="lifecycle {case}")
+def lifecycle(case: str = "boston") -> dict[str, Any]:
+    """Snapshot, check, train, review, promote, then score every month after the training window."""
+    bench = Workbench.open(case)
+    snapshot(case)
+    trained = train(case)
+    version = trained["model"]["version"]
+    write_review(bench, version, verdict="approve", reviewer=REVIEWER, notes="Part of the demo. No person looked at this.", simulated=True)
+    promotion = promote(case, version)
+    scored = infer(case) if promotion.promoted else {"emissions_kg": None}
+    kilograms = [trained["emissions_kg"], scored["emissions_kg"]]
+    return {
+        "case": case,
+        "model": trained["model"],
+        "chosen": trained["chosen"],
+        "candidates": trained["candidates"],
+        "missing": list(promotion.missing),
+        "months": served_months(bench, version),
+        "emissions_kg": None if None in kilograms else sum(kilograms),
+    }

@@ -1,0 +1,167 @@
+"""What the command line shows: progress as it goes, tables, and the last lines that say what was made and what is next."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.io.home import Home, quiet_environment
+
+debug = False
+
+# Text from data is escaped before it is printed: a category named "[red]" is not a colour.
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+
+def line(text: str) -> None:
+    """One line of ordinary output."""
+    _out.print(escape(text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Something that needs a look."""
+    _out.print(f"[bold yellow]![/] {escape(text)}", soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """What went wrong, to standard error."""
+    _err.print(f"[bold red]error[/] {escape(text)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def session(title: str | None) -> Iterator[Home]:
+    """What a command that does work runs in: telemetry off, our progress shown, the libraries' chatter not.
+
+    It comes before any heavy import, since the libraries read the environment when they are imported.
+    """
+    home = Home.from_environment()
+    quiet_environment(home)
+    _use_running_server(home)
+    if title:
+        line(title)
+    handler = _Progress()
+    log = logging.getLogger("equipoise")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        with _quiet_prefect():
+            yield home
+    finally:
+        log.removeHandler(handler)
+
+
+class _Progress(logging.Handler):
+    """Each message on a line, with the seconds since the command began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line(f"{time.monotonic() - self.began:6.1f} s  {record.getMessage()}")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _quiet_prefect() -> Iterator[None]:
+    """Errors are shown once, by `main`, and not by Prefect's own handler; a direct run needs no heartbeat thread.
+
+    The thread is joined at each flow's end, up to a second late, and only automations of deployments read it.
+    """
+    if debug:
+        yield
+        return
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    yield
+
+
+def _use_running_server(home: Home) -> None:
+    """Talk to the Prefect server that `equipoise up` runs, when it runs."""
+    from tasks.io.addresses import running_prefect
+
+    if "PREFECT_API_URL" not in os.environ and (url := running_prefect(home)):
+        os.environ["PREFECT_API_URL"] = url
+
+
+def closing(*, made: str, look: str, then: str) -> None:
+    """The last lines of every command."""
+    _out.print()
+    for word, text in (("Made", made), ("Look", look), ("Next", then)):
+        _out.print(f"[bold]{word}[/]  {escape(text)}", soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), overflow="fold", justify="left" if number == 0 else "right")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    table.add_row(*(escape(str(cell)) for cell in cells))
+
+
+def months(found: Sequence[Mapping[str, Any]]) -> None:
+    """Scored periods and their drift."""
+    if not found:
+        return
+    table = _table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
+    for month in found:
+        prediction = month["prediction"]
+        shown = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
+        _add(table, month["period"], f"{month['rows']:,}", "DRIFTED" if month["drifted"] else "ok", f"{month['share']:.2f}", ", ".join(month["drifted_columns"]) or "–", shown)
+    _out.print(table)
+
+
+def candidates(result: Mapping[str, Any]) -> None:
+    """Candidates and their overall metrics on test."""
+    names = list(result["candidates"][0]["metrics"])
+    table = _table("Candidates, on test", "candidate", *names)
+    for one in result["candidates"]:
+        name = f"{one['name']} (chosen)" if one["name"] == result["chosen"] else one["name"]
+        _add(table, name, *(f"{one['metrics'][metric]:.3f}" if metric in one["metrics"] else "–" for metric in names))
+    _out.print(table)
+
+
+def cohorts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A cohort report."""
+    table = _table("Cohorts", "cohort", "metric", "value", "95 % interval", "n", "verdict")
+    for row in rows:
+        known = row["value"] is not None
+        interval = f"{row['low']:.3f} to {row['high']:.3f}" if known and row["low"] is not None else "–"
+        _add(table, row["cohort"], row["metric"], f"{row['value']:.3f}" if known else "–", interval, row["n"], row["verdict"])
+    _out.print(table)
+
+
+def findings(found: Sequence[Any]) -> None:
+    """Findings of the catalogue check, those that block first."""
+    for finding in sorted(found, key=lambda finding: finding.severity != "block"):
+        _out.print(f"[bold red]BLOCKS[/]  {escape(str(finding))}" if finding.severity == "block" else f"[yellow]warns[/]   {escape(str(finding))}", soft_wrap=True)
+
+
+def status(case: str, rows: Sequence[tuple[str, str]]) -> None:
+    """What there is of a case."""
+    table = _table(f"Status of {case}", "what", "state")
+    table.columns[1].justify = "left"
+    for row in rows:
+        _add(table, *row)
+    _out.print(table)
+
+
+def story(summary: Mapping[str, Any]) -> None:
+    """The end of the demo: candidates, months, and what it cost."""
+    candidates(summary)
+    months(summary["months"])
+    kilograms = summary["emissions_kg"]
+    line(f"Emissions: {'not known' if kilograms is None else f'{kilograms * 1000:.3g} g of CO2-equivalent (see MLflow for how it was measured)'}")
+    for missing in summary["missing"]:
+        warn(f"Not promoted: {missing}")

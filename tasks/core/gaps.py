@@ -1,0 +1,65 @@
+"""Gaps: for each metric and grouping the largest difference between its cohorts, with an interval and a p-value.
+
+Only cohorts with enough support take part. The difference is highest minus lowest, the ratio lowest over highest, as in
+fairlearn. With two cohorts the interval is Newcombe's (MOVER on the cohorts' own limits); with more, the limits are
+widened so that all pairs hold together, and the interval is [largest lower limit, largest upper limit] over pairs, which
+covers the true range of values. It never falls below 0. The p-value is that of Tukey's range, then Holm's over all gaps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.core.intervals import Z, holm, range_factor, range_p_value
+from tasks.core.metrics import Better
+
+Floats = NDArray[np.float64]
+
+COLUMNS = ("metric", "grouping", "difference", "ratio", "worst", "best", "low", "high", "p_value", "verdict")
+PAIRS = 256  # of more cohorts than twice this, only so many of the highest and of the lowest are compared pair by pair
+
+
+def gap(metric: str, grouping: str, better: Better, names: Sequence[str], value: Floats, low: Floats, high: Floats, enough: NDArray[np.bool_]) -> dict[str, object]:
+    """One row of the table of gaps."""
+    row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan")) | {"metric": metric, "grouping": grouping, "worst": None, "best": None}
+    known = np.flatnonzero(enough & ~np.isnan(value))
+    if len(known) < 2:
+        return row | {"verdict": "insufficient" if (~np.isnan(value)).sum() >= 2 else "undefined"}
+    order = known[np.argsort(value[known], kind="stable")]
+    bottom, top = int(order[0]), int(order[-1])
+    difference = float(value[top] - value[bottom])
+    worst, best = (bottom, top) if better in ("higher", "none") else (top, bottom)
+    if better == "zero":
+        away = known[np.argsort(np.abs(value[known]), kind="stable")]
+        worst, best = int(away[-1]), int(away[0])
+    ratio = float(value[bottom] / value[top]) if value[bottom] >= 0 and value[top] > 0 else float("nan")
+    interval = _interval(value, low, high, order)
+    return row | {"difference": difference, "ratio": ratio, "worst": names[worst], "best": names[best], "verdict": "ok"} | interval
+
+
+def _interval(value: Floats, low: Floats, high: Floats, order: NDArray[np.intp]) -> dict[str, float]:
+    """Limits and p-value of the range of values, cohorts in rising order of value."""
+    factor = range_factor(len(order))
+    upper = order if len(order) <= 2 * PAIRS else order[-PAIRS:]
+    lower = order if len(order) <= 2 * PAIRS else order[:PAIRS]
+    difference = value[upper][:, None] - value[lower][None, :]
+    below = np.hypot((value - low)[upper][:, None], (high - value)[lower][None, :])
+    above = np.hypot((high - value)[upper][:, None], (value - low)[lower][None, :])
+    apart = upper[:, None] != lower[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lows = np.where(apart, difference - factor * below, np.nan)
+        highs = np.where(apart, difference + factor * above, np.nan)
+        score = np.where(apart & (difference > 0), difference / below * Z, np.nan)
+    if np.isnan(lows).all():
+        return {"low": float("nan"), "high": float("nan"), "p_value": float("nan")}
+    largest = 0.0 if np.isnan(score).all() else float(np.nanmax(score))
+    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(largest, len(order))}
+
+
+def table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Rows as a frame, p-values corrected over all of them by Holm's method."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame["p_value"] = holm(frame["p_value"].to_numpy(dtype=np.float64))
+    return frame

@@ -1,0 +1,100 @@
+"""What every remedy shares: an estimator on an encoded matrix, and the labels of the groups it is to treat alike.
+
+A remedy is a scikit-learn meta-estimator with `fit(matrix, y, *, groups, held_out)`, `predict(matrix, *, groups,
+keys)` and `predict_score(...)` of the same arguments. `groups` are the rows' group labels; `held_out` is a
+`HeldOut` of validation rows; `keys` are the rows' identities for remedies that draw lots. Errors raised here say what is
+wrong and what to do; `Candidate` adds the case, the candidate and the step.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from tasks.core.errors import CaseError, DataError
+
+Labels = NDArray[np.object_]
+
+
+class HeldOut(NamedTuple):
+    """Rows that were not fitted on: matrix (n, d), labels (n,), groups (n,)."""
+
+    matrix: Any
+    y: NDArray[Any]
+    groups: Labels
+
+
+class Plain(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
+    """The estimator alone: no remedy. The base of all remedies.
+
+    Class attributes say where a remedy fits: `tasks`; `constraints` for each task (empty: it takes none);
+    `reads_groups`, whether groups are needed to predict; `draws`, whether it needs row keys; `on_validation`,
+    whether it needs held-out rows; `dense`, whether it needs a dense matrix without gaps.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "regression")
+    constraints: ClassVar[dict[str, tuple[str, ...]]] = {}
+    reads_groups: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+    on_validation: ClassVar[bool] = False
+    dense: ClassVar[bool] = False
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "Plain":
+        """Fit the estimator on all rows alike."""
+        self.estimator_ = clone(self.estimator).fit(matrix, y)
+        return self
+
+    def predict(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+        """0 or 1 as int64 for a classifier, float64 for a regressor; shape (n,)."""
+        check_is_fitted(self)
+        return decision(self.estimator_, matrix)
+
+    def predict_score(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[np.float64] | None:
+        """The probability of the positive class, shape (n,); None for a regressor."""
+        check_is_fitted(self)
+        return positive_score(self.estimator_, matrix)
+
+    @property
+    def known_groups(self) -> tuple[str, ...] | None:
+        """Labels of the groups that prediction tells apart; None where it needs no groups."""
+        return None
+
+
+def decision(estimator: Any, matrix: Any) -> NDArray[Any]:
+    """The estimator's predictions as int64 (classifier) or float64 (regressor)."""
+    return np.asarray(estimator.predict(matrix)).astype(np.int64 if is_classifier(estimator) else np.float64)
+
+
+def positive_score(estimator: Any, matrix: Any) -> NDArray[np.float64] | None:
+    """The probability of class 1; 0 or 1 throughout for a constant classifier; None for a regressor."""
+    if not is_classifier(estimator):
+        return None
+    probabilities = np.asarray(estimator.predict_proba(matrix), dtype=np.float64)
+    columns = list(estimator.classes_)
+    return probabilities[:, columns.index(1)] if 1 in columns else np.zeros(len(probabilities))
+
+
+def needs_weights(estimator: Any) -> None:
+    """Raise CaseError unless the estimator's `fit` takes sample weights."""
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise CaseError(
+            f"it works through sample weights, and {type(estimator).__name__} takes none.",
+            fix="Use another estimator, or a remedy that does not weigh rows: correlation_remover, threshold_optimizer.",
+        )
+
+
+def needs_labels(y: NDArray[Any], groups: Labels, labels: tuple[int, ...], rows: str) -> None:
+    """Raise DataError when a group lacks a row of one of the `labels`; `rows` says which rows were looked at."""
+    for group in sorted(set(groups)):
+        for label in labels:
+            if not np.any((groups == group) & (y == label)):
+                raise DataError(
+                    f"group `{group}` has no {rows} row with label {label} (of {int(np.sum(groups == group))} rows), so its error rates cannot be made equal.",
+                    fix="Merge groups by coarser `cohorts.bins` or fewer columns in `by`, or bring more data.",
+                )

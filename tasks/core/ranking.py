@@ -1,0 +1,157 @@
+"""Measures that need rows in order: area under the ROC curve, average precision, and medians, for every cohort at once.
+
+Rows are sorted by their key once; each grouping then needs one stable sort by cohort. Within a cohort, rows that tie form
+one block, and every measure is a sum over blocks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.targets import Rows
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows kept for ordering: keys (n,) by name, labels and weights (n,), the cell of each row in every set, and the
+    conditions' bits (conditions, words).
+    """
+
+    n: int
+    keys: dict[str, Floats]
+    y: NDArray[np.uint8] | Floats
+    weight: Floats | None
+    members: tuple[NDArray[np.integer], ...]
+    masks: NDArray[np.uint64]
+
+    @staticmethod
+    def of(rows: Rows, names: Sequence[str], members: Sequence[NDArray[np.integer]], masks: NDArray[np.uint64]) -> "Ranked":
+        """Keep what the named keys ("score", "absolute") need."""
+        keys = {name: rows.scores() if name == "score" else rows.quantity(name) for name in names}
+        return Ranked(rows.n, keys, rows.y, rows.weight, tuple(members), masks)
+
+    def joined(self, other: "Ranked", moves: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> "Ranked":
+        """The rows of both; `moves` says for each set where either's cells have gone."""
+        members = tuple(np.concatenate([one[mine], two[theirs]]) for mine, theirs, (one, two) in zip(self.members, other.members, moves, strict=True))
+        bits = [np.unpackbits(part.masks.view(np.uint8), axis=1, count=part.n, bitorder="little") for part in (self, other)]
+        n = self.n + other.n
+        packed = np.zeros((len(self.masks), -(-n // 64) * 8), dtype=np.uint8)
+        packed[:, : -(-n // 8)] = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
+        weight = None if self.weight is None or other.weight is None else np.concatenate([self.weight, other.weight])
+        keys = {name: np.concatenate([values, other.keys[name]]) for name, values in self.keys.items()}
+        return Ranked(n, keys, np.concatenate([self.y, other.y]), weight, members, packed.view(np.uint64))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Rows of one key in rising order."""
+
+    key: Floats
+    order: NDArray[np.int64]
+
+    @staticmethod
+    def of(key: Floats) -> "Order":
+        """Sort once."""
+        order = np.argsort(key)
+        return Order(key[order], order)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Ties: one element for each distinct (cohort, key), by cohort and rising key. Weights of either class and in all."""
+
+    cohort: NDArray[np.int64]
+    key: Floats
+    weights: tuple[Floats, ...]
+    first: NDArray[np.int64]
+
+
+def blocks(order: Order, cohort: NDArray[np.integer] | None, size: int, weights: Sequence[Floats]) -> Blocks:
+    """Group rows that share cohort and key. `cohort` and `weights` (n,) follow `order`."""
+    key = order.key
+    if size > 1 and cohort is not None:
+        place = np.argsort(cohort.astype(np.uint16) if size <= 2**16 else cohort, kind="stable")
+        cohort, key = cohort[place], key[place]
+        weights = [weight[place] for weight in weights]
+    else:
+        cohort = np.zeros(len(key), dtype=np.int64)
+    new = np.empty(len(key), dtype=bool)
+    new[:1] = True
+    np.not_equal(key[1:], key[:-1], out=new[1:])
+    new[1:] |= cohort[1:] != cohort[:-1]
+    starts = np.flatnonzero(new)
+    if not len(starts):
+        return Blocks(np.zeros(0, dtype=np.int64), key, tuple(np.zeros(0) for _ in weights), np.zeros(size + 1, dtype=np.int64))
+    sums = tuple(np.add.reduceat(weight, starts) for weight in weights)
+    first = np.searchsorted(cohort[starts], np.arange(size + 1))
+    return Blocks(cohort[starts].astype(np.int64), key[starts], sums, first)
+
+
+def _running(values: Floats, where: Blocks) -> tuple[Floats, Floats]:
+    """Cumulative sums within each cohort, the block itself included, and each cohort's total."""
+    everything = np.concatenate([[0.0], np.cumsum(values)])
+    start, stop = everything[where.first[:-1]], everything[where.first[1:]]
+    return everything[1:] - start[where.cohort], stop - start
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Area under the ROC curve with DeLong's standard error, and average precision, by cohort (size,)."""
+
+    auc: Floats
+    auc_error: Floats
+    average_precision: Floats
+
+
+def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Floats, weight: Floats | None) -> Curves:
+    """ROC area (ties count half; DeLong, DeLong and Clarke-Pearson, 1988) and average precision (the sum of precision over
+    steps of recall) of each cohort. NaN where a class is missing.
+    """
+    w = np.ones(len(y)) if weight is None else weight
+    ties = blocks(order, cohort, size, [w * y, w * (1 - y), w * w * y, w * w * (1 - y), y, 1 - y])
+    positive, negative, square_p, square_n, rows_p, rows_n = ties.weights
+    below, total_n = _running(negative, ties)
+    upto, total_p = _running(positive, ties)
+    count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in (rows_p, rows_n))
+    total = lambda values: np.bincount(ties.cohort, values, minlength=size)  # noqa: E731
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share_p = (below - negative / 2) / total_n[ties.cohort]  # of negatives, those below a positive of this block
+        share_n = (total_p[ties.cohort] - upto + positive / 2) / total_p[ties.cohort]
+        auc = total(positive * share_p) / total_p
+        away_p, away_n = share_p - auc[ties.cohort], share_n - auc[ties.cohort]
+        variance = total(square_p * away_p**2) / total_p**2 * count_p / (count_p - 1) + total(square_n * away_n**2) / total_n**2 * count_n / (count_n - 1)
+        hits = total_p[ties.cohort] - upto + positive  # at and above this block's score
+        misses = total_n[ties.cohort] - below + negative
+        precision = np.where(hits + misses > 0, hits / (hits + misses), 0.0)
+        average = np.where(total_p > 0, total(positive * precision) / total_p, np.nan)
+    auc = np.where((total_p > 0) & (total_n > 0), auc, np.nan)
+    return Curves(np.clip(auc, 0, 1), np.sqrt(variance), np.clip(average, 0, 1))
+
+
+def medians(order: Order, cohort: NDArray[np.integer] | None, size: int, weight: Floats | None, z: float) -> tuple[Floats, Floats, Floats]:
+    """The median of the key in each cohort, and its interval from order statistics, which assumes nothing of the key's
+    distribution. Weighted: where half of the weight lies below, the mean of both when it falls between two.
+    """
+    w = np.ones(len(order.key)) if weight is None else weight
+    ties = blocks(order, cohort, size, [w, w * w])
+    running, total = _running(ties.weights[0], ties)
+    squares = np.bincount(ties.cohort, ties.weights[1], minlength=size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = total**2 / squares
+        half = z * np.sqrt(effective) / 2
+        shares = (np.floor(effective / 2 - half) / effective, np.ceil(effective / 2 + 1 + half) / effective)
+    shifted = running + np.concatenate([[0.0], np.cumsum(total)])[ties.cohort]  # rising over all blocks, so that one search serves
+
+    def at(share: Floats, side: str) -> Floats:
+        target = np.concatenate([[0.0], np.cumsum(total)])[:-1] + np.clip(share, 1e-12, 1) * total
+        place = np.searchsorted(shifted, target * (1 - 1e-15) if side == "left" else target, side="left" if side == "left" else "right")
+        place = np.clip(place, ties.first[:-1], np.maximum(ties.first[1:] - 1, ties.first[:-1]))
+        known = np.minimum(place, max(len(ties.key) - 1, 0))
+        return np.where(total > 0, ties.key[known] if len(ties.key) else np.nan, np.nan)
+
+    middle = np.full(size, 0.5)
+    return (at(middle, "left") + at(middle, "right")) / 2, at(shares[0], "left"), at(shares[1], "left")

@@ -1,0 +1,160 @@
+"""Statistics of cohorts: cells added up for every group, intersection and condition, side by side in arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.core.cells import Cells, Summary, unpack
+from tasks.core.cohorts import cohort_name
+from tasks.core.exact import ExactSums, concat
+from tasks.core.intervals import Z
+from tasks.core.ranking import Curves, Order, curves, medians
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cohorts that come together: one grouping, the overall table, or the conditions. `index` says where each cell of
+    set `source` goes; for conditions `source` is -1 and `index` their place among the stored ones.
+    """
+
+    kind: str
+    grouping: tuple[str, ...]
+    names: list[str]
+    source: int
+    index: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Sums of N cohorts in the order overall, groupings, conditions. `rows` (N, outcomes) counts rows."""
+
+    summary: Summary
+    blocks: list[Block]
+    rows: Floats
+    sums: dict[str, ExactSums]
+
+    @staticmethod
+    def of(summary: Summary) -> "Stats":
+        """Add cells up to cohorts."""
+        sets = summary.plan.sets
+        found = [Block("overall", (), ["overall"], 0, np.zeros(len(summary.cells[0]), dtype=np.int64))]
+        for grouping in summary.plan.by:
+            source = next(place for place, columns in enumerate(sets) if set(grouping) <= set(columns))
+            index, labels = summary.cells[source].group(grouping)
+            kind = "group" if len(grouping) == 1 else "intersection"
+            found.append(Block(kind, grouping, [cohort_name(grouping, entry) for entry in labels], source, index))
+        if summary.plan.where:
+            names = list(summary.plan.where)
+            stored = list(summary.filters.labels[0])
+            found.append(Block("filter", (), names, -1, np.array([stored.index(name) for name in names], dtype=np.int64)))
+        rows = [_counts(summary, block) for block in found]
+        sums = {key: concat([_sums(_cells(summary, block), key, block) for block in found]) for key in summary.cells[0].sums}
+        return Stats(summary, found, np.concatenate(rows).astype(np.float64), sums)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows carry weights."""
+        return self.summary.weighted
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Cohort names (N)."""
+        return [name for block in self.blocks for name in block.names]
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Kind of each cohort (N)."""
+        return [block.kind for block in self.blocks for _ in block.names]
+
+    @cached_property
+    def n(self) -> Floats:
+        """Rows in each cohort (N,)."""
+        return np.asarray(self.rows.sum(axis=1))
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Weight by cohort and outcome (N, outcomes)."""
+        return self.sums["weight|1"].floats() if self.weighted else self.rows
+
+    @cached_property
+    def squares(self) -> Floats:
+        """Squared weight by cohort and outcome (N, outcomes)."""
+        return self.sums["weight|2"].floats() if self.weighted else self.rows
+
+    def sum(self, quantity: str, power: int = 1) -> Floats:
+        """The sum of weight**power times a quantity, by cohort (N,) or cohort and bin."""
+        return self.sums[f"{quantity}|{power if self.weighted else 1}"].floats()
+
+    def spread(self) -> list[slice]:
+        """Where each block's cohorts stand among the N."""
+        ends = np.cumsum([0, *(len(block.names) for block in self.blocks)])
+        return [slice(int(start), int(stop)) for start, stop in zip(ends, ends[1:], strict=False)]
+
+    @cached_property
+    def curves(self) -> Curves:
+        """Ranking measures by the score, of every cohort."""
+        ranked = self.summary.ranked
+        assert ranked is not None
+        order = Order.of(ranked.keys["score"])
+        y = np.asarray(ranked.y, dtype=np.float64)[order.order]
+        weight = None if ranked.weight is None else ranked.weight[order.order]
+
+        def one(rows: NDArray[np.bool_] | None, cohort: NDArray[np.integer] | None, size: int) -> list[Floats]:
+            if rows is None:
+                got = curves(order, cohort, size, y, weight)
+            else:
+                got = curves(Order(order.key[rows], order.order[rows]), cohort, size, y[rows], None if weight is None else weight[rows])
+            return [got.auc, got.auc_error, got.average_precision]
+
+        return Curves(*self._ordered(order, one))
+
+    @cached_property
+    def medians(self) -> tuple[Floats, Floats, Floats]:
+        """Median absolute error of every cohort, and its interval."""
+        ranked = self.summary.ranked
+        assert ranked is not None
+        order = Order.of(ranked.keys["absolute"])
+        weight = None if ranked.weight is None else ranked.weight[order.order]
+
+        def one(rows: NDArray[np.bool_] | None, cohort: NDArray[np.integer] | None, size: int) -> list[Floats]:
+            if rows is None:
+                return list(medians(order, cohort, size, weight, Z))
+            return list(medians(Order(order.key[rows], order.order[rows]), cohort, size, None if weight is None else weight[rows], Z))
+
+        value, low, high = self._ordered(order, one)
+        return value, low, high
+
+    def _ordered(self, order: Order, one: Callable[[NDArray[np.bool_] | None, NDArray[np.integer] | None, int], list[Floats]]) -> list[Floats]:
+        """Run a measure on each block of cohorts, rows in order of the key."""
+        ranked = self.summary.ranked
+        assert ranked is not None
+        parts: list[list[Floats]] = []
+        for block in self.blocks:
+            if block.source >= 0:
+                cohort = None if len(block.names) == 1 else block.index[ranked.members[block.source][order.order]]
+                parts.append(one(None, cohort, len(block.names)))
+            else:
+                parts.extend(one(unpack(ranked.masks[place], ranked.n)[order.order], None, 1) for place in range(len(block.names)))
+        return [np.concatenate([part[place] for part in parts]) for place in range(len(parts[0]))]
+
+
+def _cells(summary: Summary, block: Block) -> Cells:
+    return summary.filters if block.source < 0 else summary.cells[block.source]
+
+
+def _counts(summary: Summary, block: Block) -> NDArray[np.int64]:
+    cells = _cells(summary, block)
+    if block.source < 0:
+        return cells.rows[block.index]
+    total = np.zeros((len(block.names), cells.rows.shape[1]), dtype=np.int64)
+    np.add.at(total, block.index, cells.rows)
+    return total
+
+
+def _sums(cells: Cells, key: str, block: Block) -> ExactSums:
+    return cells.sums[key].take(block.index) if block.source < 0 else cells.sums[key].gather(block.index, len(block.names))

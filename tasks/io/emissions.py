@@ -1,0 +1,208 @@
+"""Energy and emissions of a flow, measured or estimated by CodeCarbon, offline.
+
+One tracker a flow: CodeCarbon looks at the whole machine, so two at once count the same energy twice. What could
+not be had is None with the reason in `note`, never 0, and never fails the flow.
+"""
+
+import importlib.resources
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from tasks.core.errors import CaseError, nearest
+
+Method = Literal["measured", "estimated", "unavailable"]
+
+_READY_SECONDS = 0.25
+# CodeCarbon's modes that read a counter in the processor. Every other way is a model of its load.
+_COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Intel Power Gadget", "windows_emi": "the Windows energy meter"}
+
+
+@dataclass(frozen=True)
+class EmissionsResult:
+    """What one flow cost. kg is kilograms of CO2-equivalent, kwh kilowatt-hours of the machine while the tracker ran.
+
+    The tracker ran for the last `covered_seconds` of the flow's `seconds`; nothing is added for the rest.
+    """
+
+    kg: float | None
+    kwh: float | None
+    seconds: float
+    covered_seconds: float
+    method: Method
+    country: str
+    intensity_kg_per_kwh: float | None
+    note: str
+
+    def metrics(self) -> dict[str, float]:
+        """The figures there are, by the names MLflow shows: kilograms of CO2-equivalent, kilowatt-hours, seconds."""
+        figures = {"emissions_kg": self.kg, "energy_kwh": self.kwh, "emissions_covered_seconds": self.covered_seconds}
+        return {name: value for name, value in figures.items() if value is not None}
+
+    def __str__(self) -> str:
+        if self.kg is None or self.kwh is None:
+            return f"unavailable. {self.note}"
+        return f"{self.kg:.3g} kg CO2e from {self.kwh:.3g} kWh in {self.covered_seconds:.1f} s on the grid of {self.country}, {self.method}. {self.note}"
+
+
+class Meter:
+    """Handed out by `track`; `result` is there when the block has ended."""
+
+    result: EmissionsResult | None = None
+
+
+@contextmanager
+def track(country: str, name: str) -> Iterator[Meter]:
+    """Track the block on the grid of `country` (ISO 3166, three letters). Raises CaseError for a country there is no grid of.
+
+    The tracker starts beside the block: at once after `warm_up`, otherwise some 3 s late, which `covered_seconds` shows.
+    """
+    _check_country(country)
+    meter, begun = Meter(), time.perf_counter()
+    tracking = _Tracking(country, name)
+    try:
+        yield meter
+    finally:
+        meter.result = tracking.end(begun)
+
+
+def warm_up() -> threading.Thread:
+    """Let CodeCarbon look at the hardware now, in a thread, so that later trackers start in milliseconds.
+
+    The first start in a process takes some 3 s.
+    """
+    return _Tracking(country="USA", name="warm-up", keep=False).thread
+
+
+class _Tracking:
+    """One tracker, started in a thread of its own and stopped by whoever comes second: the end of the block, or the start."""
+
+    def __init__(self, country: str, name: str, *, keep: bool = True) -> None:
+        self.country, self.name = country, name
+        self._lock = threading.Lock()
+        self._ended = not keep
+        self._tracker: Any = None
+        self._reason = ""
+        self.thread = threading.Thread(target=self._start, name=f"emissions of {name}", daemon=True)
+        self.thread.start()
+        if keep:
+            self.thread.join(_READY_SECONDS)
+
+    def _start(self) -> None:
+        try:
+            tracker, reason = _started(self.country, self.name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the flow goes on without it
+            tracker, reason = None, f"{type(error).__name__}: {error}"
+        with self._lock:
+            self._tracker, self._reason = tracker, reason
+            late = self._ended
+        if late and tracker is not None:
+            tracker.stop()
+
+    def end(self, begun: float) -> EmissionsResult:
+        with self._lock:
+            self._ended = True
+            tracker, reason = self._tracker, self._reason or "the flow ended before the tracker was ready"
+        if tracker is None:
+            return self._missing(begun, reason)
+        try:
+            tracker.stop()
+            data = tracker.final_emissions_data
+            kg, kwh, covered = float(data.emissions), float(data.energy_consumed), float(data.duration)
+        except Exception as error:  # noqa: BLE001 - as above; CodeCarbon swallows its own, and then has no final data
+            return self._missing(begun, f"{type(error).__name__}: {error}")
+        if not (math.isfinite(kg) and math.isfinite(kwh) and kwh > 0):
+            return self._missing(begun, "the tracker saw no energy")
+        seconds = time.perf_counter() - begun
+        counter = next((_COUNTERS[mode] for part in getattr(tracker, "_hardware", ()) if (mode := getattr(part, "_mode", "")) in _COUNTERS), None)
+        note = (
+            f"The processor's energy was read from {counter}; the memory's is a model. The whole machine is counted."
+            if counter
+            else "No energy counter (RAPL) can be read here: modelled from the load and the processor's rated power. The whole machine is counted."
+        )
+        if seconds - covered > 0.5:
+            note += f" The first {seconds - covered:.1f} s of {seconds:.1f} s are not covered: the tracker was starting."
+        return EmissionsResult(kg, kwh, seconds, covered, "measured" if counter else "estimated", self.country, kg / kwh, note)
+
+    def _missing(self, begun: float, reason: str) -> EmissionsResult:
+        seconds = time.perf_counter() - begun
+        return EmissionsResult(None, None, seconds, 0.0, "unavailable", self.country, _intensity(self.country), f"No figures: {reason}.")
+
+
+def _started(country: str, name: str) -> tuple[Any, str]:
+    """A running tracker, or None and why. Every setting that would send, write or ask is given here, so no file or
+    variable of CodeCarbon's can turn it on; it keeps its signal handlers only with `allow_multiple_runs=False`."""
+    with _heard() as complaints:
+        from codecarbon import OfflineEmissionsTracker
+
+        tracker = OfflineEmissionsTracker(
+            project_name=name,
+            country_iso_code=country,
+            region=None,
+            cloud_provider=None,
+            cloud_region=None,
+            country_2letter_iso_code=None,
+            force_carbon_intensity_g_co2e_kwh=None,
+            electricitymaps_api_token="",  # None would look for one in the configuration
+            emissions_endpoint=None,
+            output_methods=[],
+            output_handlers=[],
+            tracking_mode="machine",
+            allow_multiple_runs=True,
+            log_level="error",
+        )
+        tracker.start()
+    if getattr(tracker, "_start_time", None) is None:
+        return None, "; ".join(complaints) or "CodeCarbon did not start and does not say why"
+    return tracker, ""
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Keep CodeCarbon off the terminal, for good, and collect the failures it swallows while it starts."""
+    complaints: list[str] = []
+
+    def listen(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            complaints.append(f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}")
+        return False
+
+    logger = logging.getLogger("codecarbon")
+    logger.addFilter(listen)
+    logger.disabled = False
+    try:
+        yield complaints
+    finally:
+        logger.disabled = True
+        logger.removeFilter(listen)
+
+
+@cache
+def _countries() -> dict[str, tuple[str, float | None]]:
+    """Name and carbon intensity in kg/kWh of every country CodeCarbon knows; empty when its table cannot be read."""
+    try:
+        table = json.loads((importlib.resources.files("codecarbon") / "data/private_infra/global_energy_mix.json").read_text(encoding="utf-8"))
+        return {code: (str(row["country_name"]), row["carbon_intensity"] / 1000 if row.get("carbon_intensity") else None) for code, row in table.items()}
+    except (OSError, ImportError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def _check_country(country: str) -> None:
+    known = _countries()
+    if known and country not in known:
+        named = sorted(f"`{code}` ({name})" for code, (name, _) in known.items() if country and name.upper().startswith(country.upper()))
+        raise CaseError(
+            f"carbon.country: {country!r} is not a country CodeCarbon has the grid of.",
+            fix=f"Did you mean {' or '.join(named[:3])}?" if named else nearest(country, known),
+        )
+
+
+def _intensity(country: str) -> float | None:
+    return _countries().get(country, ("", None))[1]

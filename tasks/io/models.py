@@ -1,0 +1,63 @@
+"""Fitted candidates as bytes and back, in skops format, through a list of types of our own.
+
+skops stores names of types and arrays, and builds only types that it or we trust. What a file asks for is never
+taken as permission. Trust in a type is not trust in its numbers: tree nodes hold raw indices that scikit-learn does
+not check, so verify the digest of the bytes before loading them.
+"""
+
+import zipfile
+from typing import TYPE_CHECKING
+
+from tasks.core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from tasks.core.candidates import Candidate
+
+TRUSTED = (
+    "functools.partial",  # boosting with categories keeps partial(check_array, ...); skops audits the function it holds as well
+    "sklearn.utils.validation.check_array",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+    "tasks.core.candidates.Candidate",
+    "tasks.core.encoding.Encoder",
+    "tasks.core.mitigation.base.Plain",
+    "tasks.core.mitigation.correlation_remover.CorrelationRemover",
+    "tasks.core.mitigation.exponentiated_gradient.ExponentiatedGradient",
+    "tasks.core.mitigation.reweighing.Reweighing",
+    "tasks.core.mitigation.threshold_optimizer.ThresholdOptimizer",
+)
+
+
+def dump(candidate: "Candidate") -> bytes:
+    """The fitted candidate as a skops file, compressed. The same candidate gives bytes that load to the same predictions."""
+    import skops.io
+
+    return skops.io.dumps(candidate, compression=zipfile.ZIP_DEFLATED)
+
+
+def load(data: bytes) -> "Candidate":
+    """The candidate in `data`, whose digest the caller has verified.
+
+    Raises IntegrityError for bytes that are no whole skops file, that name a type outside TRUSTED, or that hold
+    something other than a candidate.
+    """
+    import skops.io
+
+    from tasks.core.candidates import Candidate
+
+    again = "Take the model from the registry again, or train it again."
+    try:
+        strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+    except Exception as error:  # any fault of the parser is a fault of the bytes
+        raise IntegrityError(f"the model's {len(data)} bytes are not a whole skops file ({type(error).__name__}: {error}).", fix=again) from error
+    if strangers:
+        raise IntegrityError(
+            f"the model asks for types that are not ours to load: {', '.join(strangers)}.", fix="Do not load it; train the model again with Equipoise."
+        )
+    try:
+        candidate = skops.io.loads(data, trusted=list(TRUSTED))
+    except Exception as error:
+        raise IntegrityError(f"the model's {len(data)} bytes cannot be read ({type(error).__name__}: {error}).", fix=again) from error
+    if not isinstance(candidate, Candidate):
+        raise IntegrityError(f"the file holds a {type(candidate).__name__}, not a candidate.", fix=again)
+    return candidate

@@ -1,0 +1,273 @@
+"""The store: immutable objects named by their SHA-256, and manifests that say which object is which snapshot.
+
+    <root>/objects/ab/<sha256>                       bytes; the first two digits are the folder
+    <root>/manifests/<stream>/<kind>/<key>.json      canonical JSON with a digest of its own
+
+A reader sees the old state or the new one, never half: bytes go to a temporary name in the same folder, are flushed to disk, and then get
+their name. A manifest gets its name by a hard link, which fails where the name is taken, so that of two processes one wins.
+Nothing is read before its digest is verified. The store knows no clock and no environment.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from tasks.core.case import NAME
+from tasks.core.digests import canonical_json, digest_bytes, digest_of
+from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError, UnavailableError
+
+Digest = str
+"""`sha256:` and 64 hexadecimal digits."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
+_ROWS_IN_GROUP = 1 << 18
+_SEAL = "manifest_digest"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Manifest:
+    """What one object is: the `kind` (features, labels, predictions, ...) of a `stream` for a `key`.
+
+    `key` is a period, or a model version and a period: "2024-05", "v3-2024-05". `schema` maps columns to pandas dtypes, in order.
+    `created` is ISO 8601. `parent` is the digest this came from. `extra` holds JSON values.
+    """
+
+    stream: str
+    kind: str
+    key: str
+    digest: Digest
+    rows: int
+    schema: dict[str, str]
+    source: str
+    created: str
+    seed: int | None = None
+    parent: Digest | None = None
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def seal(self) -> Digest:
+        """SHA-256 of the manifest itself: of its fields as canonical JSON."""
+        return digest_of(self._fields())
+
+    def to_bytes(self) -> bytes:
+        """The manifest's file."""
+        return canonical_json({**self._fields(), _SEAL: self.seal})
+
+    def _fields(self) -> dict[str, Any]:
+        # canonical JSON sorts mappings by key; the order of columns is data, so they are kept as pairs
+        return {**dataclasses.asdict(self), "schema": [list(column) for column in self.schema.items()]}
+
+
+_manifests = TypeAdapter(Manifest)
+
+
+class Store:
+    """A content-addressed store under one folder, which is made when first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> Digest:
+        """Keep the bytes and return their digest. Bytes already kept are not written again, unless what is kept is damaged."""
+        digest = digest_bytes(data)
+        path = self.path(digest)
+        with _written(path):
+            if not (path.is_file() and path.read_bytes() == data):
+                temporary = _temporary(path, data)
+                temporary.replace(path)
+                _sync(path.parent)
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes of a digest, verified.
+
+        Raises: IntegrityError when the object is missing or its bytes are others.
+        """
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise IntegrityError("is on record but not in the store.", where=str(path), fix=_RESTORE) from None
+        except OSError as error:
+            raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(path), fix=_READING) from error
+        found = digest_bytes(data)
+        if found != digest:
+            raise IntegrityError(f"is corrupt: its digest should be {digest}, but is {found} ({len(data):,} bytes).", where=str(path), fix=_RESTORE)
+        return data
+
+    def put_frame(self, frame: pd.DataFrame) -> Digest:
+        """Keep a frame as Parquet with page checksums. Equal frames give equal bytes (of one pyarrow release). The index is not kept, nor
+        are the categories of a table without rows.
+
+        Raises: DataError for columns that are not text or not unique, and for a column whose values Parquet cannot hold together.
+        """
+        names = list(frame.columns)
+        odd = [name for name in names if not isinstance(name, str)]
+        if odd or len(set(names)) < len(names):
+            raise DataError(f"A table is stored under unique names of text; {(odd or sorted({n for n in names if names.count(n) > 1}))[0]!r} is not one.")
+        try:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        except (pa.ArrowException, TypeError, OverflowError, ValueError) as error:
+            raise DataError(f"A column cannot be stored: {error.args[-1]}.", fix="Give its values one type.") from error
+        # pandas' note on dtypes is kept for the way back, without the versions and attributes that would make equal frames differ
+        note = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+        kept = {key: value for key, value in note.items() if key in ("index_columns", "column_indexes", "columns")}
+        table = table.replace_schema_metadata({b"pandas": canonical_json(kept)})
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, row_group_size=_ROWS_IN_GROUP)
+        return self.put(buffer.getvalue())
+
+    def get_frame(self, digest: Digest) -> pd.DataFrame:
+        """The frame of a digest, verified."""
+        data = self.get(digest)
+        try:
+            frame: pd.DataFrame = pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pandas()
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"is not a table: {str(error).splitlines()[0]}.", where=str(self.path(digest))) from error
+        return frame
+
+    def record(self, manifest: Manifest) -> Manifest:
+        """Put the manifest on record, once. Where the same stream, kind and key has the same digest on record, that manifest stands.
+
+        Raises: ConflictError when another digest is on record; IntegrityError when the object is not in the store.
+        """
+        path = self._manifest_path(manifest.stream, manifest.kind, manifest.key)
+        if not self.path(manifest.digest).is_file():
+            raise IntegrityError("is to be recorded but is not in the store.", where=str(self.path(manifest.digest)), fix="Put the object first.")
+        data = manifest.to_bytes()
+        existing = self.find(manifest.stream, manifest.kind, manifest.key)
+        if existing is None:
+            with _written(path):
+                temporary = _temporary(path, data)
+                try:
+                    path.hardlink_to(temporary)
+                except FileExistsError:  # another process was first
+                    existing = self.find(manifest.stream, manifest.kind, manifest.key)
+                finally:
+                    temporary.unlink()
+                _sync(path.parent)
+        if existing is None:
+            return manifest
+        if existing.digest != manifest.digest:
+            raise ConflictError(
+                f"{manifest.kind} of {manifest.stream} for {manifest.key} are on record with {existing.digest} ({existing.rows:,} rows, from "
+                f"{existing.source}, {existing.created}); the new ones are {manifest.digest} ({manifest.rows:,} rows, from {manifest.source}).",
+                where=str(path),
+                fix="What is on record never changes: find out why the source now says something else, and give corrected data a period or stream of its own.",
+            )
+        return existing
+
+    def find(self, stream: str, kind: str, key: str) -> Manifest | None:
+        """The manifest on record, verified, or None."""
+        path = self._manifest_path(stream, kind, key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(path), fix=_READING) from error
+        manifest = _verified(data, path)
+        if (manifest.stream, manifest.kind, manifest.key) != (stream, kind, key):
+            raise IntegrityError(f"holds the manifest of {manifest.stream}/{manifest.kind}/{manifest.key}.", where=str(path), fix=_RESTORE_MANIFEST)
+        return manifest
+
+    def list(self, stream: str, kind: str) -> list[Manifest]:
+        """All manifests of a stream and kind, by key; numbers in keys count as numbers, so v2 comes before v10."""
+        folder = self._manifest_path(stream, kind, "any").parent
+        try:
+            names = [path.stem for path in folder.iterdir() if path.suffix == ".json" and _KEY.fullmatch(path.stem)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(folder), fix=_READING) from error
+        names.sort(key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+        return [manifest for name in names if (manifest := self.find(stream, kind, name)) is not None]
+
+    def path(self, digest: Digest) -> Path:
+        """Where the object of a digest is, whether or not it is there."""
+        if not _DIGEST.fullmatch(digest):
+            raise CaseError(f"{digest!r} is not a digest: `sha256:` and 64 hexadecimal digits.")
+        name = digest.removeprefix("sha256:")
+        return self.root / "objects" / name[:2] / name
+
+    def _manifest_path(self, stream: str, kind: str, key: str) -> Path:
+        for what, value, pattern in (("stream", stream, NAME), ("kind", kind, NAME), ("key", key, _KEY)):
+            if not pattern.fullmatch(value):
+                raise CaseError(f"{value!r} is not the {what} of a snapshot: lower-case letters, digits, '-' and '_'.")
+        return self.root / "manifests" / stream / kind / f"{key}.json"
+
+
+_READING = "Check the store's folder and your right to read it."
+_RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."
+_RESTORE_MANIFEST = "Restore it from a backup, or remove this file and take the snapshot again from its source."
+
+
+def _verified(data: bytes, path: Path) -> Manifest:
+    """The manifest in a file's bytes, which must be exactly the bytes that the manifest would be written as."""
+    try:
+        fields = json.loads(data)
+        fields.pop(_SEAL)
+        manifest = _manifests.validate_python({**fields, "schema": dict(fields["schema"])})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError) as error:
+        raise IntegrityError(f"is not a manifest ({type(error).__name__}).", where=str(path), fix=_RESTORE_MANIFEST) from error
+    if manifest.to_bytes() != data:
+        raise IntegrityError(f"is corrupt: its digest should be {manifest.seal} for what it says.", where=str(path), fix=_RESTORE_MANIFEST)
+    return manifest
+
+
+def _temporary(path: Path, data: bytes) -> Path:
+    """A new file beside `path` that holds the data, on disk. Left by a crash, it is seen by nobody: its name begins with a dot."""
+    _make(path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        temporary.unlink()
+        raise
+    return temporary
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, each on disk before the next."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn what the operating system says against writing into an error that names the path."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "Free some space on that disk." if full else "Check the folder and your right to write there, or set EQUIPOISE_HOME to another."
+        raise UnavailableError(f"cannot be written: {error.strerror}.", where=str(path), fix=fix) from error

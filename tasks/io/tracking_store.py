@@ -1,0 +1,177 @@
+"""Where MLflow keeps runs and models: one address, one artifact folder, and what its faults mean.
+
+`runs` and `registry` speak to MLflow through a `TrackingStore`. It says in seconds, not minutes, that a server or
+a database is not there, keeps MLflow's own log lines off the terminal, and turns its failures into ours.
+"""
+
+import logging
+import os
+import re
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tasks.core.case import NAME
+from tasks.core.errors import CaseError, DataError, UnavailableError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROBE_SECONDS = 3.0
+"""How long a server or database may take to say that it is there."""
+
+SETTINGS = {
+    # MLflow retries seven times, four minutes in all. Two retries are a pause of about five seconds.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# What MLflow refuses for what it was asked, rather than for how it is.
+_NOT_ITS_FAULT = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+
+
+class TrackingStore:
+    """MLflow at `uri` (sqlite:///FILE, postgresql://..., http://HOST:PORT), its files below `artifact_root`.
+
+    The folder must be the same for every client and for the server, which shows the files it holds.
+    """
+
+    def __init__(self, uri: str, artifact_root: Path) -> None:
+        self.uri, self.artifact_root = uri, Path(artifact_root).resolve()
+        self._lock = threading.Lock()
+
+    @property
+    def shown(self) -> str:
+        """The address without a password, for messages."""
+        parts = urlsplit(self.uri)
+        return self.uri.replace(f":{parts.password}@", ":***@", 1) if parts.password else self.uri
+
+    def prepare(self) -> None:
+        """Import MLflow (4 s) and, on an empty database, make its tables (2.5 s).
+
+        Anything else does it too when first used; a flow calls this early, in a thread, while it has other work:
+        `threading.Thread(target=store.prepare, daemon=True).start()`.
+        """
+        with self.talking() as client:
+            client.search_experiments(max_results=1)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        self.probe()
+        for key, value in SETTINGS.items():
+            os.environ.setdefault(key, value)
+        from mlflow import MlflowClient
+
+        if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+            logging.getLogger("mlflow").setLevel(logging.WARNING)
+            # Its tracebacks of a refused write come on top of the error that reaches the user anyway.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+            logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            return MlflowClient(self.uri, registry_uri=self.uri)
+        except Exception as error:  # such as a database that a newer MLflow has migrated
+            raise self.unavailable(_first_line(error), "Use the MLflow version the database was made with.") from error
+
+    def probe(self) -> None:
+        """Find out within `PROBE_SECONDS` whether anything answers; raise UnavailableError when not.
+
+        Needed because MLflow itself waits for 100 s on a database file it cannot open.
+        """
+        scheme = urlsplit(self.uri).scheme.split("+")[0]
+        if scheme in ("http", "https"):
+            self._probe_server()
+        elif scheme == "sqlite":
+            self._probe_file()
+        elif scheme in _PORTS:
+            parts = urlsplit(self.uri)
+            try:
+                socket.create_connection((parts.hostname or "localhost", parts.port or _PORTS[scheme]), timeout=PROBE_SECONDS).close()
+            except OSError as error:
+                raise self.unavailable(str(error), "Start the database, or correct the address.") from error
+        else:
+            raise self.unavailable("no such kind of address", "Use sqlite:///FILE, postgresql://USER@HOST/NAME or http://HOST:PORT.")
+
+    def _probe_server(self) -> None:
+        import requests
+
+        try:
+            answer = requests.get(self.uri.rstrip("/") + "/health", timeout=PROBE_SECONDS)
+        except requests.RequestException as error:
+            raise self.unavailable("nothing answers", "Start it with `equipoise up`, or correct the address.") from error
+        if answer.status_code != 200 or answer.text.strip() != "OK":
+            raise self.unavailable(
+                f"what answers is not MLflow, or refuses: HTTP {answer.status_code} from /health", "Correct the address, or see the server's log."
+            )
+
+    def _probe_file(self) -> None:
+        path = Path(unquote(urlsplit(self.uri).path.removeprefix("/")) or ":memory:")
+        if not path.exists():
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            if not (folder.is_dir() and os.access(folder, os.W_OK)):
+                raise self.unavailable(f"{folder} cannot be written", "Make the folder writable, or choose another.")
+            return
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PROBE_SECONDS)) as database:
+                database.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self.unavailable(str(error), "Restore the file from a backup, or move it away to begin anew.") from error
+        if not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
+            raise self.unavailable("the file or its folder is read-only", "Make both writable: SQLite keeps its journal beside the file.")
+
+    @contextmanager
+    def talking(self) -> Iterator["MlflowClient"]:
+        """Lend the one client of all threads. A failure of MLflow, its server, database or disk becomes UnavailableError."""
+        with self._lock:
+            client = self._client
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield client
+        except MlflowException as error:
+            if error.error_code in _NOT_ITS_FAULT:
+                raise
+            raise self.unavailable(_first_line(error), "See that the server runs and its database and disk can be written.") from error
+        except OSError as error:  # those of requests among them
+            raise self.unavailable(_first_line(error), f"See that the server runs and that {self.artifact_root} can be written.") from error
+
+    def find(self, ask: Callable[["MlflowClient"], Any]) -> Any:
+        """What `ask` gets from the client; None when MLflow says that there is no such thing."""
+        with self.talking() as client:
+            try:
+                return ask(client)
+            except Exception as error:
+                # An alias that is not there counts as an invalid parameter, and only the message tells which.
+                if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST" or re.search(r"alias \S+ not found", str(error)):
+                    return None
+                raise
+
+    def run(self, run_id: str) -> Any:
+        """MLflow's record of a run. Raises DataError when there is none."""
+        found = self.find(lambda client: client.get_run(run_id))
+        if found is None:
+            raise DataError(f"MLflow has no run `{run_id}`.", where=self.shown, fix="Give the id of a run that is there.")
+        return found
+
+    def unavailable(self, reason: str, fix: str) -> UnavailableError:
+        """The error to raise, naming the address."""
+        return UnavailableError(f"MLflow cannot be used: {reason}.", where=self.shown, fix=fix)
+
+
+def checked_name(name: str) -> str:
+    """The name of a case, an experiment or a model, unless it could mean another file or another query."""
+    if not NAME.fullmatch(name):
+        raise CaseError(f"{name!r} is not a name.", fix="Use lower-case letters, digits, '-' and '_', starting with a letter.")
+    return name
+
+
+def _first_line(error: Exception, most: int = 300) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,207 @@
+"""The Evidently workspace: drift reports, and a dashboard over time with one project for each case.
+
+Evidently measures and draws; tasks.core.drift decides. Limits are handed to Evidently so that its pages reach the same verdict.
+Three things it would get wrong are dealt with here: column names and category values run as script in its pages (they
+are made safe first), a half-written file takes the whole project off its list (files appear whole or not at all), and its
+cost grows with the rows it draws (a bounded sample is drawn). tasks.io.pages is what the pages show; this module is what is kept.
+
+Layout under the workspace's path, which is Evidently's own:  <project>/metadata.json  dashboard.json  snapshots/<run>.json
+"""
+
+import datetime as dt
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tasks.core import drift as core
+from tasks.core.case import Drift
+from tasks.core.errors import IntegrityError
+from tasks.io import pages
+from tasks.io.processes import writable
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
+
+NAMESPACE = uuid.UUID("6a3f5c54-6d0e-5f0a-9a86-6d1f2f5a7c11")
+
+
+def project_id(case: str) -> str:
+    """The project of a case. It follows from the name, so two flows that start together make one project."""
+    return str(uuid.uuid5(NAMESPACE, case))
+
+
+def link(project: str, base_url: str, run: str | None = None) -> str:
+    """Where Evidently's UI shows a project's dashboard, or one run of it."""
+    return f"{base_url.rstrip('/')}/projects/{project}" + (f"/reports/{run}" if run else "")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where a run is kept. `created` is False when it was there already and nothing was changed."""
+
+    project: str
+    run: str
+    created: bool
+
+
+class Workspace:
+    """Drift reports of all cases under one folder, in Evidently's own format."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def drift(
+        self,
+        reference: pd.DataFrame,
+        current: pd.DataFrame,
+        *,
+        columns: Mapping[str, core.Kind],
+        settings: Drift,
+        prediction: tuple[str, core.Kind] | None = None,
+    ) -> tuple[core.DriftReport, "Snapshot"]:
+        """Measure each feature, and the prediction, against the reference.
+
+        Both frames may hold further columns. A missing category is a category of its own; missing numbers are left out.
+        Raises DataError before anything is measured when a frame does not hold the columns as they are declared.
+        """
+        kinds = dict(columns) | ({prediction[0]: prediction[1]} if prediction else {})
+        for frame, side in ((reference, "reference"), (current, "current data")):
+            core.check_schema(kinds, frame, known={str(name) for name in frame.columns}, where=side)
+        names = {pages.safe_text(name): name for name in kinds}
+        snapshot = pages.report(current, reference, kinds, prediction[0] if prediction else None, settings)
+        measured = {metric["config"].get("column"): metric["value"] for metric in snapshot.dict()["metrics"]}
+        scores = {real: float(measured[safe]) for safe, real in names.items()}
+        return core.judge(scores, settings, kinds=kinds, prediction=prediction[0] if prediction else None), snapshot
+
+    def record(
+        self,
+        case: str,
+        period: str,
+        version: str,
+        report: core.DriftReport,
+        snapshot: "Snapshot",
+        extra: Mapping[str, str | int | float] | None = None,
+    ) -> Recorded:
+        """Add a period to the case's project, dated the first day of its month.
+
+        There is one run for each model version and period: a second call, at once or later, changes nothing. `extra` is
+        shown beside the run. Raises IntegrityError for a damaged file, UnavailableError for a folder that cannot be written.
+        """
+        from evidently.legacy.utils import NumpyEncoder
+
+        project = project_id(case)
+        home = self.path / project
+        target = home / "snapshots" / f"{uuid.uuid5(uuid.UUID(project), f'{version}/{period}')}.json"
+        with writable(self.path):
+            self._project(case, report)
+            self.check(case)
+            if target.exists():
+                return Recorded(project, target.stem, created=False)
+            model = snapshot.to_snapshot_model()
+            year, month = map(int, period.split("-"))
+            # A naive date: the page reads it as local time, so a zone would show the month before to half the world.
+            model.timestamp = dt.datetime(year, month, 1)  # noqa: DTZ001
+            model.name = f"{case} {period}, model version {pages.safe_text(version)}"
+            model.tags = ["drifted" if report.drifted else "no drift"]
+            model.metadata = {
+                "period": period,
+                "model version": pages.safe_text(version),
+                "drifted features": ", ".join(map(pages.safe_text, report.drifted_columns)) or "none",
+                "verdict": pages.safe_text(report.reason, longest=2000),
+                **{pages.safe_text(key): pages.safe_text(str(value)) for key, value in (extra or {}).items()},
+            }
+            created = _create(target, json.dumps(model.dict(), cls=NumpyEncoder))
+        return Recorded(project, target.stem, created)
+
+    def runs(self, case: str) -> list[str]:
+        """Ids of the runs in a case's project."""
+        return sorted(path.stem for path in (self.path / project_id(case) / "snapshots").glob("*.json"))
+
+    def check(self, case: str | None = None) -> None:
+        """Raise IntegrityError for the first damaged file of a case's project, or of all projects: one would hide its project."""
+        projects = [self.path / project_id(case)] if case else sorted(path for path in self.path.glob("*-*-*-*-*") if path.is_dir())
+        for home in projects:
+            for path in (home / "metadata.json", home / "dashboard.json"):
+                if path.exists():
+                    _read(path)
+            for path in sorted((home / "snapshots").glob("*.json")):
+                with path.open("rb") as file:
+                    file.seek(0, os.SEEK_END)
+                    file.seek(max(file.tell() - 1, 0))
+                    if file.read(1) != b"}":
+                        raise _damaged(path)
+
+    def _project(self, case: str, report: core.DriftReport) -> None:
+        """Make the case's project and dashboard; later, bring our panels up to date and leave the user's alone."""
+        from evidently.legacy.utils import NumpyEncoder
+        from evidently.sdk.models import DashboardModel, DashboardTabModel, ProjectModel
+
+        project = project_id(case)
+        metadata, dashboard = (self.path / project / name for name in ("metadata.json", "dashboard.json"))
+        if not metadata.exists():
+            (metadata.parent / "snapshots").mkdir(parents=True, exist_ok=True)
+            model = ProjectModel(id=uuid.UUID(project), name=case, description=f"Drift of each period from what the model of case {case} was accepted on.")
+            _create(metadata, json.dumps(model.dict(), cls=NumpyEncoder, indent=2))
+        panels = pages.panels(uuid.UUID(project), case, report)
+        if dashboard.exists():
+            ours = {str(panel.id): json.loads(json.dumps(panel.dict(), cls=NumpyEncoder)) for panel in panels}
+            content = _read(dashboard)
+            kept = [ours.get(panel.get("id"), panel) for panel in content.get("panels", [])]
+            if kept != content.get("panels"):
+                _replace(dashboard, json.dumps(content | {"panels": kept}))
+        else:
+            tab = DashboardTabModel(id=uuid.uuid5(uuid.UUID(project), "tab"), title="Drift", panels=[panel.id for panel in panels])
+            _replace(dashboard, json.dumps(DashboardModel(tabs=[tab], panels=panels).dict(), cls=NumpyEncoder))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> IntegrityError:
+    return IntegrityError(
+        "is not a whole JSON file, and Evidently hides a project that has one.",
+        where=str(path),
+        fix="Move the file away; it is a view of the stored predictions, and inference of the same period draws it again.",
+    )
+
+
+def _create(path: Path, text: str) -> bool:
+    """Write a whole file under a name that must be new; False when it is there already. Of two writers, one wins.
+
+    A hard link rather than a rename: it never replaces, and it raises the event by which a running Evidently UI notices.
+    """
+    temporary = _temporary(path, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a whole file, in place of what is there."""
+    _temporary(path, text).replace(path)
+
+
+def _temporary(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary

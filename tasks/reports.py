@@ -1,0 +1,93 @@
+"""Step: leave what was found where people look: Prefect artifacts, and summaries in the home's reports."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from tasks.core.card import figure, plain, table
+from tasks.core.drift import DriftReport
+from tasks.io.addresses import page
+from tasks.io.workbench import Workbench
+from tasks.io.workspace import link, project_id
+from tasks.step import step
+
+
+@step("leave the training report")
+def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> None:
+    """Candidates and cohorts as artifacts: a markdown summary, a table, and a link to the version.
+
+    training: what `tasks.tracking.register` returned. frames: each candidate's cohort report on test.
+    """
+    case, version, chosen = bench.case.case, training["model"]["version"], training["chosen"]
+    metrics = list(bench.case.metric_names)
+    rows = []
+    for name, frame in frames.items():
+        overall = frame[frame["cohort"] == "overall"].set_index("metric")
+        rows.append([f"{name} (chosen)" if name == chosen else name, *(figure(*overall.loc[metric, ["value", "low", "high"]]) for metric in metrics)])
+    reasons = training["gate"]
+    parts = [
+        f"# {case} version {version}: {plain(chosen)}",
+        f"{plain(training['reason'])}.",
+        "The gate **passed**." if not reasons else "The gate did **not** pass:\n\n" + "\n".join(f"- {plain(reason)}" for reason in reasons),
+        "## On test",
+        table(["candidate", *metrics], rows),
+        "## Findings of the catalogue check",
+        "\n".join(f"- {plain(finding)}" for finding in training["findings"]) or "None.",
+    ]
+    create_markdown_artifact("\n\n".join(parts), key=key(case, "training"), description=f"What was trained for {case}, and why {chosen} was chosen")
+    create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
+    _link(case, "mlflow", f"{page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}", f"{case} version {version} in MLflow")
+
+
+@step("leave the period's report", task_run_name="report {month[period]}")
+def report_period(bench: Workbench, month: Mapping[str, Any], *, version: int, drift: DriftReport, findings: Sequence[str], notice: str | None) -> None:
+    """A scored period as artifacts: a markdown summary, the drift table, and a link to Evidently."""
+    case, period = bench.case.case, month["period"]
+    frame = drift.frame()
+    parts = [
+        f"# {case} {period}: {'drifted' if drift.drifted else 'no drift'}",
+        f"{month['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
+        *([f"**{plain(notice)}**"] if notice else []),
+        table(["column", "method", "score", "limit", "verdict"], ([r["column"], r["method"], f"{r['score']:.3g}", f"{r['limit']:g}", "drifted" if r["drifted"] else "ok"] for r in frame.to_dict("records"))),
+        "## Findings of the catalogue check",
+        "\n".join(f"- {plain(finding)}" for finding in findings) or "None.",
+    ]
+    create_markdown_artifact("\n\n".join(parts), key=key(case, "inference", period), description=f"{case} {period}")
+    create_table_artifact(records(frame), key=key(case, "drift", period), description=f"Drift of {case} in {period}")
+    _link(case, "evidently", link(project_id(case), page(bench.home, "evidently")), f"{case} in Evidently")
+
+
+@step("leave the evaluation report")
+def report_evaluation(bench: Workbench, *, period: str, version: int, frame: pd.DataFrame) -> None:
+    """A labelled period's cohort table as an artifact."""
+    case = bench.case.case
+    create_table_artifact(records(frame), key=key(case, "evaluation", period), description=f"Version {version} on the labels of {period}")
+
+
+def _link(case: str, where: str, address: str, text: str) -> None:
+    create_link_artifact(address, link_text=text, key=key(case, where), description=text)
+
+
+def key(*parts: str) -> str:
+    """An artifact key: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame for a table artifact. NaN and infinity become null: Prefect would store invalid JSON for infinity."""
+    return [{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write a JSON file whole: a temporary name first, then the rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)

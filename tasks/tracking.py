@@ -1,0 +1,272 @@
+"""Step: log a training to MLflow, and register the chosen candidate with its evidence and card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from prefect import runtime
+
+from tasks.core.candidates import Candidate
+from tasks.core.card import CardFacts, model_card
+from tasks.core.digests import canonical_json, digest_bytes, digest_of
+from tasks.core.evaluation import CohortReport
+from tasks.core.figures import cohort_chart
+from tasks.core.gate import Decision
+from tasks.io.documents import case_digest
+from tasks.io.emissions import EmissionsResult
+from tasks.io.models import dump
+from tasks.io.provenance import code_version, lock_digest
+from tasks.io.runs import DataInput
+from tasks.io.workbench import Workbench
+from tasks.step import now, say, step
+
+FIGURES = 4  # a picture for each of the first so many metrics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One fitted candidate and its reports, as they go into the record."""
+
+    name: str
+    candidate: Candidate
+    seconds: float
+    validation: CohortReport
+    test: CohortReport
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that one training has to show."""
+
+    periods: tuple[str, ...]
+    rows: Mapping[str, int]
+    digests: Mapping[str, str]
+    trained: tuple[Trained, ...]
+    chosen: str
+    reason: str
+    decision: Decision
+    findings: tuple[str, ...]
+    emissions: EmissionsResult
+    reference: pd.DataFrame
+
+    @property
+    def choice(self) -> Trained:
+        return next(one for one in self.trained if one.name == self.chosen)
+
+
+def identity(bench: Workbench, digests: Mapping[str, str]) -> dict[str, Any]:
+    """What makes two trainings the same: the case, the catalogue, the snapshots, the code and the locked dependencies."""
+    return {
+        "case": case_digest(bench.case),
+        "catalogue": digest_of(bench.dataset.record()),
+        "snapshots": dict(digests),
+        "code": code_version(bench.home.project),
+        "lock": lock_digest(bench.home.project),
+    }
+
+
+@step("look for the same training")
+def known_training(bench: Workbench, digests: Mapping[str, str]) -> dict[str, Any] | None:
+    """What an earlier, identical training returned; None when there is none."""
+    wanted = digest_of(identity(bench, digests))
+    for event in reversed(bench.ledger.events(bench.case.case)):
+        if event.kind == "registered" and event.body["identity"] == wanted:
+            say(f"nothing has changed since version {event.version} was trained: it stands")
+            return dict(json.loads(bench.store.get(event.body["summary"])), model={"name": bench.case.case, "version": event.version})
+    return None
+
+
+@step("log to MLflow")
+def log_training(bench: Workbench, training: Training) -> str:
+    """One parent run, one child run for each candidate. Returns the parent's run id."""
+    case, runs = bench.case, bench.runs
+    known = identity(bench, training.digests)
+    tags = {
+        "equipoise.case": case.case,
+        "equipoise.periods": ", ".join(training.periods),
+        "equipoise.findings": "\n".join(training.findings) or "none",
+        "mlflow.source.git.commit": known["code"].removesuffix("+changes"),
+        **{f"equipoise.{what}": value for what, value in known.items() if isinstance(value, str)},
+        **{f"equipoise.snapshot.{what.replace(' ', '.')}": digest for what, digest in training.digests.items()},
+        **_flow_run(),
+    }
+    inputs = [DataInput(case.dataset, digest.removeprefix("sha256:"), f"snapshot {what}", "training") for what, digest in training.digests.items()]
+    parent = runs.start_parent(
+        case.case,
+        name=f"train {training.periods[-1]}",
+        tags=tags | {"equipoise.chosen": training.chosen},
+        params={"task": case.task, "target": case.target.column, "features": ", ".join(case.features), "seed": case.seed, "split": case.split.kind},
+    )
+    for one in training.trained:
+        spec = next(spec for spec in case.candidates if spec.name == one.name)
+        frame = one.test.frame()
+        runs.log_child(
+            parent,
+            one.name,
+            params=_flat(spec.model_dump(exclude_none=True, exclude={"name"})),
+            metrics={"fit_seconds": one.seconds, **_metrics(one.test, "test"), **_metrics(one.validation, "validation")},
+            tags=tags | {"equipoise.chosen": str(one.name == training.chosen).lower()},
+            inputs=inputs,
+            artifacts={
+                "reports/test.json": _json(one.test.to_dict()),
+                "reports/validation.json": _json(one.validation.to_dict()),
+                "reports/test.csv": frame.to_csv(index=False).encode(),
+                **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case.case}: {one.name} on test") for metric in case.metric_names[:FIGURES]},
+            },
+        )
+    runs.log(
+        parent,
+        metrics={**_metrics(training.choice.test, "test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh},
+        inputs=inputs,
+        tags={"equipoise.emissions_method": training.emissions.method, "equipoise.emissions_note": training.emissions.note},
+        artifacts={"emissions.json": _json(asdict(training.emissions))},
+    )
+    runs.finish(parent)
+    say(f"logged {len(training.trained)} candidates to MLflow, run {parent}")
+    return parent
+
+
+@step("register the chosen candidate")
+def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
+    """Make a version: model bytes, signature and card in MLflow; evidence in the store; the fact in the ledger.
+
+    Returns: the training's summary, JSON-ready, with the version's number.
+    """
+    case, store, chosen = bench.case, bench.store, training.choice
+    model = dump(chosen.candidate)
+    evidence: dict[str, Any] = {
+        **identity(bench, training.digests),
+        "split": {**case.split.model_dump(), "seed": case.seed},
+        "candidate": chosen.name,
+        "model": store.put(model),
+        "report": store.put(canonical_json(_finite(chosen.test.to_dict()))),
+        "reference": store.put_frame(training.reference),
+        "decision": digest_of(_finite(training.decision.to_dict())),
+    }
+    card = model_card(
+        case,
+        CardFacts(
+            candidate=chosen.name,
+            period=" to ".join(dict.fromkeys((training.periods[0], training.periods[-1]))),
+            rows=training.rows,
+            report=chosen.test.frame(),
+            decision=training.decision,
+            findings=training.findings,
+            digests={what: value for what, value in evidence.items() if isinstance(value, str) and what != "candidate"},
+            emissions=_energy(training.emissions),
+            alternatives=_alternatives(case.metrics.primary, training.trained),
+        ),
+    )
+    evidence["card"] = digest_bytes(card.encode())
+    digest = store.put(canonical_json(evidence))
+    summary = {
+        "chosen": chosen.name,
+        "reason": training.reason,
+        "gate": list(training.decision.reasons),
+        "run": run,
+        "findings": list(training.findings),
+        "candidates": [_candidate(one) for one in training.trained],
+        "emissions_kg": training.emissions.kg,
+    }
+    version = bench.registry.register(
+        case.case,
+        run_id=run,
+        model_bytes=model,
+        inputs={name: "number" if kind == "numeric" else "category" for name, kind in chosen.candidate.inputs.items()},
+        outputs={"y_pred": "number"} if case.task == "regression" else {"y_pred": "integer", "y_score": "number"},
+        description=card,
+        tags={
+            "equipoise.evidence": digest,
+            "equipoise.candidate": chosen.name,
+            "equipoise.gate": "passed" if training.decision.passed else "not passed",
+            "card.intended_use": case.card.intended_use,
+            "card.risks": case.card.risks,
+        },
+    )
+    bench.ledger.append(
+        case.case,
+        "registered",
+        version,
+        {
+            "identity": digest_of(identity(bench, training.digests)),
+            "evidence": digest,
+            "model": evidence["model"],
+            "reference": evidence["reference"],
+            "summary": store.put(canonical_json(_finite(summary))),
+            "run": run,
+            "candidate": chosen.name,
+            "inputs": chosen.candidate.inputs,
+            "periods": list(training.periods),
+            "decision": _finite(training.decision.to_dict()),
+            "at": now(),
+        },
+    )
+    say(f"registered {case.case} version {version} ({chosen.name}), evidence {digest[7:19]}")
+    return dict(_finite(summary), model={"name": case.case, "version": version})
+
+
+@step("log the evaluation to MLflow")
+def log_evaluation(bench: Workbench, *, version: int, period: str, report: CohortReport) -> str:
+    """A run for a production version on a labelled period. Returns its id."""
+    run = bench.runs.start_parent(bench.case.case, name=f"evaluate v{version} {period}", tags={"equipoise.version": str(version), **_flow_run()})
+    frame = report.frame()
+    figures = {f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]}
+    bench.runs.log(run, metrics=_metrics(report, period), artifacts={"reports/cohorts.json": _json(report.to_dict()), **figures})
+    bench.runs.finish(run)
+    return run
+
+
+def _metrics(report: CohortReport, part: str) -> dict[str, float]:
+    """Figures by the names MLflow shows: `test/mae`, and `test/mae/LSTAT=(8, 16]`. Only what has enough evidence is logged."""
+    rows = report.frame()
+    return {
+        f"{part}/{row['metric']}" + ("" if row["cohort"] == "overall" else f"/{row['cohort']}"): float(row["value"])
+        for row in rows[rows["verdict"] == "ok"].to_dict("records")
+    }
+
+
+def _candidate(one: Trained) -> dict[str, Any]:
+    """A candidate as the summary shows it: overall metrics, and every cohort row on test."""
+    frame = one.test.frame()
+    overall = frame[(frame["cohort"] == "overall") & (frame["verdict"] == "ok")]
+    return {"name": one.name, "metrics": {row["metric"]: float(row["value"]) for row in overall.to_dict("records")}, "cohorts": one.test.to_dict()["rows"]}
+
+
+def _alternatives(metric: str, trained: Sequence[Trained]) -> list[dict[str, Any]]:
+    """Every candidate's overall figure on test."""
+    found = []
+    for one in trained:
+        frame = one.test.frame()
+        row = frame[(frame["cohort"] == "overall") & (frame["metric"] == metric)].iloc[0]
+        found.append({"name": one.name, "metric": metric, "value": row["value"], "low": row["low"], "high": row["high"]})
+    return found
+
+
+def _energy(emissions: EmissionsResult) -> str:
+    if emissions.kg is None or emissions.kwh is None:
+        return f"Not known: {emissions.note}"
+    return f"{emissions.kwh * 1000:.3g} Wh and {emissions.kg * 1000:.3g} g of CO2-equivalent on the grid of {emissions.country}, {emissions.method}. {emissions.note}"
+
+
+def _flow_run() -> dict[str, str]:
+    """Which Prefect run this is, and where its page is."""
+    return {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_url": str(runtime.flow_run.ui_url)}
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """{"estimator": {"kind": "ridge"}} as {"estimator.kind": "ridge"}."""
+    flat: dict[str, object] = {}
+    for name, value in nested.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _finite(value: Any) -> Any:
+    """The same value as JSON has it: NaN and infinity as null, tuples as lists."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False).encode()

@@ -1,0 +1,102 @@
+"""The gate compares intervals, and silence never passes."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.core.case import Limit
+from tasks.core.gate import decide, worst_excess
+
+
+class Report:
+    """A report with one metric: overall, two cohorts of `sex`, and their gap."""
+
+    def __init__(self, value=0.5, low=0.4, high=0.6, verdict="ok", cohort="overall"):
+        self.row = {"cohort": cohort, "kind": "overall", "metric": "recall", "value": value, "low": low, "high": high, "n": 100, "support": 100, "verdict": verdict}
+
+    def frame(self):
+        rows = [self.row]
+        if self.row["cohort"] == "overall":
+            rows += [{**self.row, "cohort": f"sex={sex}", "kind": "group"} for sex in ("F", "M")]
+        return pd.DataFrame(rows)
+
+    def gaps(self):
+        gap = {"metric": "recall", "grouping": "sex", "difference": self.row["value"], "low": self.row["low"], "high": self.row["high"], "verdict": self.row["verdict"]}
+        return pd.DataFrame([gap])
+
+    def cohorts_of(self, grouping):
+        return ("sex=F", "sex=M") if tuple(grouping) == ("sex",) else ()
+
+
+def outcome(report, **limit):
+    decision = decide(report, [Limit(metric="recall", **limit)])
+    return [check.outcome for check in decision.checks]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ({"at_least": 0.3}, "passed"),  # all of 0.4 to 0.6 is above
+        ({"at_least": 0.5}, "insufficient evidence"),  # reaches below 0.5
+        ({"at_least": 0.7}, "failed"),  # all of it is below
+        ({"at_most": 0.7}, "passed"),
+        ({"at_most": 0.5}, "insufficient evidence"),
+        ({"at_most": 0.3}, "failed"),
+        ({"at_least": 0.5, "must_show": "no_worse"}, "passed"),
+        ({"at_least": 0.7, "must_show": "no_worse"}, "failed"),
+        ({"at_most": 0.45, "must_show": "no_worse"}, "passed"),
+    ],
+)
+def test_limit_reads_the_interval(limit, expected):
+    """An interval of 0.4 to 0.6 passes, fails or is insufficient by where all of it lies."""
+    assert outcome(Report(), **limit) == [expected]
+    assert outcome(Report(), gap=("sex",), **limit) == [expected]
+    assert outcome(Report(), every=("sex",), **limit) == [expected, expected]
+
+
+@pytest.mark.parametrize("verdict", ["insufficient", "undefined"])
+@pytest.mark.parametrize("must_show", ["better", "no_worse"])
+def test_small_cohort_never_passes(verdict, must_show):
+    """A cohort under its minimum support is insufficient evidence, whatever its figure."""
+    assert outcome(Report(verdict=verdict), at_least=0.0, must_show=must_show) == ["insufficient evidence"]
+
+
+@pytest.mark.parametrize("figures", [{"value": float("nan")}, {"low": float("nan")}, {"high": float("nan")}])
+def test_missing_figure_never_passes(figures):
+    """A value or an interval that is not there is insufficient evidence, not zero."""
+    assert outcome(Report(**figures), at_least=0.0, must_show="no_worse") == ["insufficient evidence"]
+
+
+@pytest.mark.parametrize("limit", [{"cohort": "sex=X"}, {"every": ("race",)}, {"gap": ("race",)}])
+def test_figure_that_is_not_in_the_report_never_passes(limit):
+    """A limit on a cohort or grouping that the report lacks is checked, and not passed."""
+    assert outcome(Report(), at_least=0.0, **limit) == ["insufficient evidence"]
+
+
+def test_no_limits_is_no_pass():
+    """A gate without a check has shown nothing."""
+    decision = decide(Report(), [])
+    assert not decision.passed
+    assert decision.reasons == ("no limit was checked",)
+
+
+def test_reasons_name_figure_interval_and_bound():
+    """A reader learns from the reason what was found and what was allowed."""
+    decision = decide(Report(), [Limit(metric="recall", at_least=0.7)])
+    assert decision.reasons == ("recall for overall is 0.5 [0.4, 0.6], limit >= 0.7",)
+    assert worst_excess(decision) == 1
+
+
+@given(
+    value=st.floats(0, 1),
+    margin=st.floats(0, 0.5),
+    bound=st.floats(0, 1),
+    relaxed=st.floats(0, 1),
+    must_show=st.sampled_from(["better", "no_worse"]),
+)
+def test_relaxing_a_limit_never_turns_a_pass_into_a_fail(value, margin, bound, relaxed, must_show):
+    """Whatever passes a bound passes every easier one."""
+    report = Report(value=value, low=value - margin, high=value + margin)
+    if outcome(report, at_most=bound, must_show=must_show) == ["passed"]:
+        assert outcome(report, at_most=bound + relaxed, must_show=must_show) == ["passed"]
