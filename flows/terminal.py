@@ -52,6 +52,8 @@ def session(title: str | None) -> Iterator[Home]:
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(handler)
+    for noisy in ("great_expectations", "alembic", "mlflow", "evidently", "codecarbon"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         with _quiet_prefect():
             yield home

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tasks.core.errors import CaseError
 from tasks.core.findings import Finding, blocks, check_frame, check_target, check_use
 from tasks.core.proxies import check_proxies
-from tasks.core.labels import target_values
+from tasks.core.outcome import target_values
 from tasks.io.expectations import rule_findings, run_rules
 from tasks.io.workbench import Workbench
 from tasks.step import say, step

@@ -10,7 +10,7 @@ from tasks.core.candidates import Candidate
 from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
 from tasks.core.review import Event, production_version, registration
-from tasks.core.labels import target_values
+from tasks.core.outcome import target_values
 from tasks.io.models import load
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
@@ -68,7 +68,7 @@ def find_production(bench: Workbench) -> Production:
     if notice:
         say(notice)
     body = _registered(events, recorded).body
-    candidate = load(registry.fetch_model(case, recorded, body["model"].removeprefix("sha256:")))
+    candidate = load(registry.fetch_model(case, recorded, body["model"]))
     return Production(recorded, candidate, body["inputs"], body["reference"], tuple(body["periods"]), notice)
 
 

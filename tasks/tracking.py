@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -18,7 +18,6 @@ from tasks.io.documents import case_digest
 from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
 from tasks.io.provenance import code_version, lock_digest
-from tasks.io.runs import DataInput
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -92,11 +91,11 @@ def log_training(bench: Workbench, training: Training) -> str:
         **{f"equipoise.snapshot.{what.replace(' ', '.')}": digest for what, digest in training.digests.items()},
         **_flow_run(),
     }
-    inputs = [DataInput(case.dataset, digest.removeprefix("sha256:"), f"snapshot {what}", "training") for what, digest in training.digests.items()]
+    datasets = [(case.dataset, digest, f"snapshot {what}", "training") for what, digest in training.digests.items()]
+    emissions = {"equipoise.emissions_method": training.emissions.method, "equipoise.emissions_note": training.emissions.note}
     parent = runs.start_parent(
         case.case,
-        name=f"train {training.periods[-1]}",
-        tags=tags | {"equipoise.chosen": training.chosen},
+        tags=tags | emissions | {"mlflow.runName": f"train {training.periods[-1]}", "equipoise.chosen": training.chosen},
         params={"task": case.task, "target": case.target.column, "features": ", ".join(case.features), "seed": case.seed, "split": case.split.kind},
     )
     for one in training.trained:
@@ -108,7 +107,7 @@ def log_training(bench: Workbench, training: Training) -> str:
             params=_flat(spec.model_dump(exclude_none=True, exclude={"name"})),
             metrics={"fit_seconds": one.seconds, **_metrics(one.test, "test"), **_metrics(one.validation, "validation")},
             tags=tags | {"equipoise.chosen": str(one.name == training.chosen).lower()},
-            inputs=inputs,
+            datasets=datasets,
             artifacts={
                 "reports/test.json": _json(one.test.to_dict()),
                 "reports/validation.json": _json(one.validation.to_dict()),
@@ -116,13 +115,7 @@ def log_training(bench: Workbench, training: Training) -> str:
                 **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case.case}: {one.name} on test") for metric in case.metric_names[:FIGURES]},
             },
         )
-    runs.log(
-        parent,
-        metrics={**_metrics(training.choice.test, "test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh},
-        inputs=inputs,
-        tags={"equipoise.emissions_method": training.emissions.method, "equipoise.emissions_note": training.emissions.note},
-        artifacts={"emissions.json": _json(asdict(training.emissions))},
-    )
+    runs.log_metrics(parent, {**_metrics(training.choice.test, "test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh})
     runs.finish(parent)
     say(f"logged {len(training.trained)} candidates to MLflow, run {parent}")
     return parent
@@ -174,8 +167,8 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         case.case,
         run_id=run,
         model_bytes=model,
-        inputs={name: "number" if kind == "numeric" else "category" for name, kind in chosen.candidate.inputs.items()},
-        outputs={"y_pred": "number"} if case.task == "regression" else {"y_pred": "integer", "y_score": "number"},
+        inputs=chosen.candidate.inputs,
+        task=case.task,
         description=card,
         tags={
             "equipoise.evidence": digest,
@@ -209,13 +202,18 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
 
 @step("log the evaluation to MLflow")
 def log_evaluation(bench: Workbench, *, version: int, period: str, report: CohortReport) -> str:
-    """A run for a production version on a labelled period. Returns its id."""
-    run = bench.runs.start_parent(bench.case.case, name=f"evaluate v{version} {period}", tags={"equipoise.version": str(version), **_flow_run()})
+    """A run for a version on a labelled period, below the run that trained it. Returns its id."""
     frame = report.frame()
     figures = {f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]}
-    bench.runs.log(run, metrics=_metrics(report, period), artifacts={"reports/cohorts.json": _json(report.to_dict()), **figures})
-    bench.runs.finish(run)
-    return run
+    return str(
+        bench.runs.log_child(
+            bench.registry.version(bench.case.case, version).run_id,
+            f"evaluate {period}",
+            metrics=_metrics(report, period),
+            tags={"equipoise.version": str(version), **_flow_run()},
+            artifacts={"reports/cohorts.json": _json(report.to_dict()), **figures},
+        )
+    )
 
 
 def _metrics(report: CohortReport, part: str) -> dict[str, float]:

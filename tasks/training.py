@@ -10,7 +10,7 @@ from tasks.core.candidates import Candidate, build
 from tasks.core.case import CandidateSpec
 from tasks.core.errors import DataError
 from tasks.core.splits import split
-from tasks.core.labels import target_values
+from tasks.core.outcome import target_values
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 

@@ -12,12 +12,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
 
 from tasks.core.case import CandidateSpec, Case
 from tasks.core.encoding import Encoder, Form, Kind, tidy
 from tasks.core.errors import CaseError, DataError, EquipoiseError, nearest
-from tasks.core.mitigation.base import HeldOut, Plain
+from tasks.core.mitigation.base import Plain, Rows
 from tasks.core.mitigation.correlation_remover import CorrelationRemover
 from tasks.core.mitigation.draws import row_keys
 from tasks.core.mitigation.exponentiated_gradient import ExponentiatedGradient
@@ -95,15 +95,13 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         """
         try:
             labels = self._labels(y, len(frame))
-            columns = tidy(frame, self.kinds)
-            encoder = clone(self.encoder).fit(columns)
-            groups = label_groups(frame, self.aims, self.bins) if self.aims else None
-            held_out = None
-            if validation is not None and self.model.on_validation:
-                rows, theirs = validation
-                held_out = HeldOut(encoder.transform(tidy(rows, self.kinds)), self._labels(theirs, len(rows)), label_groups(rows, self.aims, self.bins))
+            encoder = clone(self.encoder).fit(tidy(frame, self.kinds))
             with threadpool_limits(1, user_api="blas"), threadpool_limits(1 if len(frame) < THREADS_FROM else None, user_api="openmp"):
-                model = clone(self.model).fit(encoder.transform(columns), labels, groups=groups, held_out=held_out)
+                model = clone(self.model).fit(self._rows(frame, encoder, groups=bool(self.aims)), labels)
+            if hasattr(model, "choose"):
+                if validation is None:
+                    raise DataError("it chooses on validation rows, and there are none.", fix="Give `split.validation` a share of the rows.")
+                model.choose(self._rows(validation[0], encoder, groups=True), self._labels(validation[1], len(validation[0])))
         except EquipoiseError as error:
             raise type(error)(error.message, where=self._where, fix=error.fix) from error
         except ValueError as error:
@@ -113,11 +111,11 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
         """0 or 1 (int64) for a binary task, float64 for regression; shape (n_rows,). Raises DataError for columns that do not fit."""
-        return np.asarray(self.model_.predict(**self._read(frame, keys=self.model.draws)))
+        return np.asarray(self.model_.predict(self._read(frame)))
 
     def predict_score(self, frame: pd.DataFrame) -> NDArray[np.float64] | None:
         """The probability of the positive class, shape (n_rows,); None for regression."""
-        return self.model_.predict_score(**self._read(frame, keys=False)) if self.task == "binary" else None
+        return self.model_.predict_score(self._read(frame)) if self.task == "binary" else None
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
         """Rows for each group label that fitting did not show and that takes the remedy's fallback; empty when all are known."""
@@ -128,15 +126,19 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         groups, counts = np.unique(label_groups(frame, self.aims, self.bins).astype(str), return_counts=True)
         return {str(group): int(count) for group, count in zip(groups, counts, strict=True) if group not in known}
 
-    def _read(self, frame: pd.DataFrame, *, keys: bool) -> dict[str, Any]:
+    def _read(self, frame: pd.DataFrame) -> Rows:
         check_is_fitted(self)
         try:
-            columns = tidy(frame, self.kinds)
-            groups = label_groups(frame, self.aims, self.bins) if self.model.reads_groups else None
+            return self._rows(frame, self.encoder_, groups=self.model.reads_groups)
         except EquipoiseError as error:
             raise type(error)(error.message, where=self._where, fix=error.fix) from error
-        row = [*columns.values(), *([] if groups is None else [groups])]
-        return {"matrix": self.encoder_.transform(columns), "groups": groups, "keys": row_keys(row) if keys else None}
+
+    def _rows(self, frame: pd.DataFrame, encoder: Encoder, *, groups: bool) -> Rows:
+        columns = tidy(frame, self.kinds)
+        rows = Rows(encoder.transform(columns))
+        if groups:
+            rows = rows._replace(groups=label_groups(frame, self.aims, self.bins))
+        return rows._replace(keys=row_keys([*columns.values(), rows.groups])) if self.model.draws else rows
 
     def _labels(self, y: ArrayLike, rows: int) -> NDArray[Any]:
         labels = np.asarray(y, dtype=np.float64)
@@ -204,7 +206,7 @@ def _estimator(spec: CandidateSpec, case: Case, features: dict[str, Kind], form:
             fix=_offer("estimator.kind", fitting),
         )
     cls = classes[case.task]
-    ours = {name: value for name, value in {"random_state": case.seed}.items() if name in cls().get_params()}
+    ours: dict[str, Any] = {"random_state": case.seed} if "random_state" in cls().get_params() else {}
     if issubclass(cls, (HistGradientBoostingClassifier, HistGradientBoostingRegressor)):
         coded = [index for index, kind in enumerate(features.values()) if kind == "categorical"]
         ours["categorical_features"] = coded if coded and form == "tree" else None

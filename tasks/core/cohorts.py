@@ -45,7 +45,7 @@ def check_edges(edges: Sequence[float], column: str) -> list[float]:
     """The inner edges as floats, or a CaseError when they do not rise."""
     floats = [float(edge) for edge in edges]
     if not floats or not all(np.isfinite(floats)) or any(low >= high for low, high in zip(floats, floats[1:], strict=False)):
-        raise CaseError(f"edges {list(edges)} do not rise", where=f"bins.{column}", fix="Give one or more finite inner edges in rising order.")
+        raise CaseError(f"edges {list(edges)} do not rise.", where=f"bins.{column}", fix="Give one or more finite inner edges in rising order.")
     return floats
 
 
@@ -53,9 +53,9 @@ def quantile_edges(values: NDArray[np.float64], count: int, column: str) -> list
     """Inner edges that cut the known `values` into `count` bins of about the same size; fewer where values repeat."""
     known = values[np.isfinite(values)]
     if count < 2:
-        raise CaseError(f"{count} bins are not a cut", where=f"bins.{column}", fix="Give two or more, or the edges themselves.")
+        raise CaseError(f"{count} bins are not a cut.", where=f"bins.{column}", fix="Give two or more, or the edges themselves.")
     if not known.size:
-        raise DataError(f"column `{column}` has no numbers to cut into quantiles", fix="Give the edges, or leave the column out.")
+        raise DataError(f"column `{column}` has no numbers to cut into quantiles.", fix="Give the edges, or leave the column out.")
     edges = np.unique(np.quantile(known, np.arange(1, count) / count, method="inverted_cdf"))
     edges = edges[edges < known.max()]
     return [float(edge) for edge in edges] or [float(known.max())]
@@ -72,7 +72,7 @@ def bin_column(values: pd.Series, edges: Sequence[float]) -> pd.Series:
     try:
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
-        raise DataError(f"column `{name}` is binned but holds {_example(values.dropna())}, which is no number", fix="Bin numeric columns only.") from error
+        raise DataError(f"column `{name}` is binned but holds {_example(values.dropna())}, which is no number.", fix="Bin numeric columns only.") from error
     labels = np.array(interval_labels(floats), dtype=object)
     named = labels[np.searchsorted(floats, numbers, side="left").clip(max=len(floats))]
     named[np.isnan(numbers)] = None
@@ -99,7 +99,7 @@ def encode(array: pa.Array, column: str, edges: Sequence[float] | None = None) -
         return Codes(codes, (*interval_labels(floats), None) if unknown.any() else tuple(interval_labels(floats)))
     kind = array.type
     if pa.types.is_nested(kind):
-        raise DataError(f"column `{column}` holds lists or records, which do not form groups", fix="Use array_contains(...) in a condition instead.")
+        raise DataError(f"column `{column}` holds lists or records, which do not form groups.", fix="Use array_contains(...) in a condition instead.")
     if pa.types.is_dictionary(kind):
         indices = array.indices.fill_null(len(array.dictionary)) if array.null_count else array.indices
         codes, values = indices.to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
@@ -139,7 +139,7 @@ def numeric(array: pa.Array, column: str, use: str) -> NDArray[np.float64]:
         array = array.dictionary_decode()
         kind = array.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
-        raise DataError(f"column `{column}` is {use} but holds {_example(array.drop_null().to_pylist())}, which is no number", fix="Use a numeric column.")
+        raise DataError(f"column `{column}` is {use} but holds {_example(array.drop_null().to_pylist())}, which is no number.", fix="Use a numeric column.")
     if not pa.types.is_floating(kind) or kind.bit_width != 64:
         array = array.cast(pa.float64(), safe=False)
     if array.null_count:
@@ -155,7 +155,7 @@ def groupings(by: Iterable[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     named = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in by]
     for entry in named:
         if not entry or len(set(entry)) < len(entry):
-            raise CaseError(f"grouping {list(entry)} is empty or names a column twice", where="by", fix="Name each column once.")
+            raise CaseError(f"grouping {list(entry)} is empty or names a column twice.", where="by", fix="Name each column once.")
     seen: dict[frozenset[str], tuple[str, ...]] = {}
     for entry in named:
         seen.setdefault(frozenset(entry), entry)
@@ -188,13 +188,15 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
         try:
             expression = pl.sql_expr(text)
         except Exception as error:  # polars raises several unrelated classes for what it cannot parse
-            raise CaseError(f"{text!r} is not a condition: {_first_line(error)}", where=place, fix="Write SQL such as age > 40 AND city = 'Oslo'.") from error
+            raise CaseError(f"{text!r} is not a condition: {_first_line(error)}.", where=place, fix="Write SQL such as age > 40 AND city = 'Oslo'.") from error
         used = list(dict.fromkeys(expression.meta.root_names()))
         for column in used:
             if column not in known:
                 raise CaseError(f"{text!r} names an unknown column `{column}`.", where=place, fix=nearest(column, known))
         if not used or not _of_the_row(json.loads(expression.meta.serialize(format="json"))):
-            raise CaseError(f"{text!r} is not a condition on each row's own values", where=place, fix="Use columns of the row, without aggregates, windows or subqueries.")
+            raise CaseError(
+                f"{text!r} is not a condition on each row's own values.", where=place, fix="Use columns of the row, without aggregates, windows or subqueries."
+            )
         parsed[name] = expression.alias(name)
     return parsed
 
@@ -243,7 +245,7 @@ def memberships(frame: pl.DataFrame, conditions: Mapping[str, pl.Expr]) -> list[
         held = pl.DataFrame({str(index): _one(frame, name, expression) for index, (name, expression) in enumerate(conditions.items())})
     for name, series in zip(conditions, held, strict=True):
         if series.dtype != pl.Boolean:
-            raise CaseError(f"gives {series.dtype}, not true or false", where=f"where.{name}", fix="Compare the column with a value.")
+            raise CaseError(f"gives {series.dtype}, not true or false.", where=f"where.{name}", fix="Compare the column with a value.")
     return [series.fill_null(False) for series in held]
 
 
@@ -252,7 +254,7 @@ def _one(frame: pl.DataFrame, name: str, expression: pl.Expr) -> pl.Series:
         return frame.select(expression).to_series()
     except pl.exceptions.PolarsError as error:
         kinds = ", ".join(f"{column} is {frame.schema[column]}" for column in dict.fromkeys(expression.meta.root_names()))
-        raise CaseError(f"cannot be told for these rows: {_first_line(error)} ({kinds})", where=f"where.{name}", fix="Compare like with like.") from error
+        raise CaseError(f"cannot be told for these rows: {_first_line(error)} ({kinds}).", where=f"where.{name}", fix="Compare like with like.") from error
 
 
 def _first_line(error: Exception) -> str:

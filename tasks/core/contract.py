@@ -43,7 +43,9 @@ def check_schema(document: Mapping[str, Any], where: str) -> None:
     """
     errors = list(_validator().iter_errors(document))
     if errors:
-        best = importlib.import_module("jsonschema").exceptions.best_match(errors)
+        # one wrong value makes its neighbours "unevaluated" too; that follows from the fault and does not explain it
+        telling = [error for error in errors if error.validator != "unevaluatedProperties"]
+        best = importlib.import_module("jsonschema").exceptions.best_match(telling or errors)
         subject = f"`{place(document, best.absolute_path)}`: " if best.absolute_path else ""
         raise CaseError(f"{subject}{_clip(best.message)}.", where=where, fix=f"The standard's JSON schema refuses it. {REFERENCE}")
 

@@ -114,7 +114,8 @@ class Encoder(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no t
         codes = {name: self._codes(name, columns[name]) for name in self.categories_}
         if self.form == "tree":
             return np.asfortranarray(np.column_stack([codes[name] if name in codes else columns[name] for name in self.kinds]).astype(np.float64))
-        numeric = [(np.where(np.isnan(columns[name]), median, columns[name]) - self.centres_[name]) / self.scales_[name] for name, median in self.medians_.items()]
+        filled = {name: np.where(np.isnan(columns[name]), median, columns[name]) for name, median in self.medians_.items()}
+        numeric = [(values - self.centres_[name]) / self.scales_[name] for name, values in filled.items()]
         numeric += [np.isnan(columns[name]).astype(np.float64) for name in self.gaps_]
         blocks = [sparse.csr_array(np.column_stack(numeric))] if numeric else []
         blocks += [_one_hot(codes[name] - 1, len(kept) + 1) for name, kept in self.categories_.items()]

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from tasks.core import intervals
+from tasks.core.ranking import Curves
 from tasks.core.stats import Stats
 from tasks.core.targets import CALIBRATION_BINS
 
@@ -137,8 +139,11 @@ def _slope(function: Callable[[Floats], Floats], shares: Floats, outcome: int, s
 
 def auc(stats: Stats, context: Context) -> Estimate:
     """Area under the ROC curve, DeLong's error on the logit scale. Where it is 0 or 1, Wilson's limits on the smaller class."""
-    found = stats.curves
-    positive, negative = stats.rows[:, 2:].sum(axis=1), stats.rows[:, :2].sum(axis=1)
+    return area(stats.curves(), stats.rows[:, 2:].sum(axis=1), stats.rows[:, :2].sum(axis=1), context)
+
+
+def area(found: Curves, positive: Floats, negative: Floats, context: Context) -> Estimate:
+    """The areas of ranking curves, with how many rows there were of either class."""
     fewer = np.minimum(positive, negative)
     low, high = intervals.logit_interval(found.auc, found.auc_error, context.z)
     wide = intervals.wilson(found.auc, np.where(fewer > 0, fewer, np.nan), context.z)
@@ -148,7 +153,7 @@ def auc(stats: Stats, context: Context) -> Estimate:
 
 def average_precision(stats: Stats, context: Context) -> Estimate:
     """Average precision with the logit interval of Boyd, Eng and Page (2013): as of a proportion among the positives."""
-    value = stats.curves.average_precision
+    value = stats.curves().average_precision
     positive = stats.rows[:, 2:].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = stats.weights[:, 2:].sum(axis=1) ** 2 / stats.squares[:, 2:].sum(axis=1)
@@ -177,7 +182,7 @@ def calibration_error(stats: Stats, context: Context) -> Estimate:
             ones, rows = drawn[:, :CALIBRATION_BINS], drawn[:, :CALIBRATION_BINS] + drawn[:, CALIBRATION_BINS:]
             middle = np.divide(scored[cohort], held[cohort], out=np.zeros(CALIBRATION_BINS), where=held[cohort] > 0)
             again = np.abs(ones - rows * middle).sum(axis=1)
-            tail = 1 - float(intervals.special.ndtr(context.z))
+            tail = 1 - float(special.ndtr(context.z))
             below, above = np.quantile(again, [tail, 1 - tail])
             low[cohort], high[cohort] = max(2 * value[cohort] - above, 0.0), max(2 * value[cohort] - below, value[cohort])
     return Estimate(value, low, high, stats.n)
@@ -200,7 +205,10 @@ def r2(stats: Stats, context: Context) -> Estimate:
         if not context.intervals:
             return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan), n)
         squares = stats.squares.sum(axis=1).astype(np.longdouble)
-        second = {name: stats.sum(name, 2).astype(np.longdouble) / squares for name in ("true", "true**2", "true_3", "true_4", "squared", "squared**2", "squared_true", "squared_true_2")}
+        second = {
+            name: stats.sum(name, 2).astype(np.longdouble) / squares
+            for name in ("true", "true**2", "true_3", "true_4", "squared", "squared**2", "squared_true", "squared_true_2")
+        }
         cross = second["squared_true_2"] - 2 * centre * second["squared_true"] + centre**2 * second["squared"]
         fourth = second["true_4"] - 4 * centre * second["true_3"] + 6 * centre**2 * second["true**2"] - 4 * centre**3 * second["true"] + centre**4
         variance = (second["squared**2"] - 2 * ratio * cross + ratio**2 * fourth) / spread**2 * squares / total**2

@@ -26,7 +26,7 @@ def _top(values: Floats) -> int:
     """The grid position of the first digit: the least k such that every |x| < 2**(OFFSET + WIDTH k)."""
     largest = max(abs(float(values.max())), abs(float(values.min()))) if values.size else 0.0
     if not np.isfinite(largest):
-        raise DataError("numbers too large to be squared and summed", fix="Rescale the target and the predictions.")
+        raise DataError("numbers too large to be squared and summed.", fix="Rescale the target and the predictions.")
     if largest == 0.0:
         return LOWEST
     exponent = int(np.frexp(largest)[1])  # largest < 2**exponent

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -229,8 +230,9 @@ def _column(dataset: Dataset, column: Column, values: "pd.Series[Any]") -> list[
 
 def _absent(dataset: Dataset, column: Column, undeclared: list[str]) -> Finding:
     message = f"Column `{column.name}` is declared in {dataset.file} and missing from the data."
-    hint = f" {nearest(column.name, undeclared)}" if undeclared else ""
-    return Finding("missing_column", "block", column.name, message, f"Mend the source, or take it out of {dataset.file}.{hint}")
+    close = get_close_matches(column.name, undeclared, n=1)
+    renamed = f" The data has `{close[0]}`: was it renamed?" if close else ""
+    return Finding("missing_column", "block", column.name, message, f"Mend the source, or take it out of {dataset.file}.{renamed}")
 
 
 def _undeclared(dataset: Dataset, name: str) -> Finding:

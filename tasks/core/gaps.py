@@ -4,6 +4,9 @@ Only cohorts with enough support take part. The difference is highest minus lowe
 fairlearn. With two cohorts the interval is Newcombe's (MOVER on the cohorts' own limits); with more, the limits are
 widened so that all pairs hold together, and the interval is [largest lower limit, largest upper limit] over pairs, which
 covers the true range of values. It never falls below 0. The p-value is that of Tukey's range, then Holm's over all gaps.
+
+Fairness summaries are read from gaps: the gap of one metric, or the larger of two. Those that bound each cohort's own
+figure (calibration within groups, bounded group loss) give the largest value as their difference, without a p-value.
 """
 
 from collections.abc import Sequence
@@ -21,7 +24,9 @@ COLUMNS = ("metric", "grouping", "difference", "ratio", "worst", "best", "low", 
 PAIRS = 256  # of more cohorts than twice this, only so many of the highest and of the lowest are compared pair by pair
 
 
-def gap(metric: str, grouping: str, better: Better, names: Sequence[str], value: Floats, low: Floats, high: Floats, enough: NDArray[np.bool_]) -> dict[str, object]:
+def gap(
+    metric: str, grouping: str, better: Better, names: Sequence[str], value: Floats, low: Floats, high: Floats, enough: NDArray[np.bool_]
+) -> dict[str, object]:
     """One row of the table of gaps."""
     row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan")) | {"metric": metric, "grouping": grouping, "worst": None, "best": None}
     known = np.flatnonzero(enough & ~np.isnan(value))
@@ -54,8 +59,8 @@ def _interval(value: Floats, low: Floats, high: Floats, order: NDArray[np.intp])
         score = np.where(apart & (difference > 0), difference / below * Z, np.nan)
     if np.isnan(lows).all():
         return {"low": float("nan"), "high": float("nan"), "p_value": float("nan")}
-    largest = 0.0 if np.isnan(score).all() else float(np.nanmax(score))
-    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(largest, len(order))}
+    furthest = 0.0 if np.isnan(score).all() else float(np.nanmax(score))
+    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(furthest, len(order))}
 
 
 def table(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -63,3 +68,28 @@ def table(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["p_value"] = holm(frame["p_value"].to_numpy(dtype=np.float64))
     return frame
+
+
+def summary(name: str, parts: Sequence[dict[str, object]]) -> dict[str, object]:
+    """A fairness summary from the gaps of its metrics in one grouping: the larger difference, the smaller ratio."""
+    weak = next((part for part in parts if part["verdict"] != "ok"), None)
+    if weak is not None:
+        return weak | {"metric": name}
+    widest = max(parts, key=lambda part: float(str(part["difference"])))
+    ratios = [float(str(part["ratio"])) for part in parts]
+    return widest | {"metric": name, "ratio": float("nan") if np.isnan(ratios).any() else min(ratios)}
+
+
+def largest(
+    metric: str, grouping: str, better: Better, names: Sequence[str], value: Floats, low: Floats, high: Floats, enough: NDArray[np.bool_]
+) -> dict[str, object]:
+    """A summary that is the largest value of a cohort (`better` is lower), its limits widened to hold for all cohorts together."""
+    assert better == "lower"
+    row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan")) | {"metric": metric, "grouping": grouping, "worst": None, "best": None}
+    known = np.flatnonzero(enough & ~np.isnan(value))
+    if not len(known):
+        return row | {"verdict": "insufficient" if (~np.isnan(value)).any() else "undefined"}
+    factor = range_factor(len(known))
+    worst, best = int(known[np.argmax(value[known])]), int(known[np.argmin(value[known])])
+    limits = {"low": float(np.max((value - factor * (value - low))[known])), "high": float(np.max((value + factor * (high - value))[known]))}
+    return row | {"difference": float(value[worst]), "worst": names[worst], "best": names[best], "verdict": "ok"} | limits

@@ -52,9 +52,7 @@ def combine(terms: list[tuple[float, Floats, Floats, Floats]]) -> tuple[Floats, 
     return total, total - np.sqrt(below), total + np.sqrt(above)
 
 
-def paired_difference(
-    one: tuple[Floats, Floats, Floats], two: tuple[Floats, Floats, Floats], correlation: Floats
-) -> tuple[Floats, Floats, Floats]:
+def paired_difference(one: tuple[Floats, Floats, Floats], two: tuple[Floats, Floats, Floats], correlation: Floats) -> tuple[Floats, Floats, Floats]:
     """two - one, each (value, low, high), measured on the same rows with this correlation of the estimates.
 
     MOVER with correlation; for proportions it is Newcombe's interval for paired data (1998, method 10).

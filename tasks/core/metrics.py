@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 
 from tasks.core import estimates as of
+from tasks.core import estimates_multi as multi
 from tasks.core.errors import CaseError, nearest
+from tasks.core.stats import Stats
 from tasks.core.targets import FN, FP, TN, TP
 
 Better = Literal["higher", "lower", "zero", "none"]
@@ -19,7 +21,8 @@ Better = Literal["higher", "lower", "zero", "none"]
 @dataclass(frozen=True)
 class Metric:
     """One metric. `low` and `high` bound its values; `better` says which way is; `needs` names columns beyond y_true and
-    y_pred; `quantities` and `ranked` name what must be summed or kept in order for it.
+    y_pred; `quantities` and `ranked` name what must be summed or kept in order for it; `each_class` stands for one per class. A fairness summary has `summary_of`: it is no figure of a
+    cohort but of a grouping, read from the gaps of those metrics.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Metric:
     needs: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
     ranked: tuple[str, ...] = ()
+    each_class: bool = False
+    summary_of: tuple[str, ...] = ()
 
     def sums(self, intervals: bool) -> tuple[str, ...]:
         """Row quantities to sum: for intervals of means their squares too."""
@@ -41,7 +46,15 @@ class Metric:
         return (*self.quantities, *(f"{name}**2" for name in self.quantities if name in _SQUARED))
 
 
-_SQUARED = {"log_loss", "brier", "error", "absolute", "squared", "over", "under", "absolute_share", "true", "predicted"}
+def _summary(name: str, tasks: tuple[str, ...], formula: str, high: float, of_metrics: tuple[str, ...], source: str, needs: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, tasks, formula, 0, high, "lower", _no_estimate, source, needs, summary_of=of_metrics)
+
+
+def _no_estimate(stats: Stats, context: of.Context) -> of.Estimate:
+    raise AssertionError("a fairness summary is read from gaps")
+
+
+_SQUARED = {"log_loss", "brier", "error", "absolute", "squared", "over", "under", "absolute_share", "true", "predicted", "hamming", "jaccard", "cost"}
 _SPREAD = {"true_3", "true_4", "squared_true", "squared_true_2"}
 
 ALL, POSITIVE, NEGATIVE = (TN, FP, FN, TP), (FN, TP), (TN, FP)
@@ -49,7 +62,7 @@ SKLEARN, FAIRLEARN = "scikit-learn", "fairlearn"
 INF = float("inf")
 
 recall, specificity = of.rate((TP,), POSITIVE), of.rate((TN,), NEGATIVE)
-B, R = ("binary",), ("regression",)
+B, C, L, R = ("binary",), ("multiclass",), ("multilabel",), ("regression",)
 S = ("y_score",)
 
 _TABLE = (
@@ -66,7 +79,16 @@ _TABLE = (
     Metric("base_rate", B, "(TP + FN) / n", 0, 1, "none", of.rate((FN, TP), ALL), "share of y_true = 1"),
     Metric("overprediction", B, "FP / n", 0, 1, "lower", of.rate((FP,), ALL), FAIRLEARN),
     Metric("underprediction", B, "FN / n", 0, 1, "lower", of.rate((FN,), ALL), FAIRLEARN),
-    Metric("generalized_entropy", B, "half the squared variation of y_pred - y_true + 1", 0, INF, "lower", of.smooth(of.generalized_entropy), "Speicher et al. 2018"),
+    Metric(
+        "generalized_entropy",
+        B,
+        "half the squared variation of y_pred - y_true + 1",
+        0,
+        INF,
+        "lower",
+        of.smooth(of.generalized_entropy),
+        "Speicher et al. 2018",
+    ),
     Metric("theil_index", B, "mean of (b/m) ln(b/m), b = y_pred - y_true + 1", 0, INF, "lower", of.smooth(of.theil_index), "Speicher et al. 2018"),
     Metric("roc_auc", B, "P(score of a positive > score of a negative) + half of ties", 0, 1, "higher", of.auc, SKLEARN, S, (), ("score",)),
     Metric("average_precision", B, "sum of (R_k - R_k-1) P_k over falling scores", 0, 1, "higher", of.average_precision, SKLEARN, S, (), ("score",)),
@@ -84,6 +106,25 @@ _TABLE = (
         S,
         ("calibration_rows", "calibration_true", "calibration_score"),
     ),
+    Metric("accuracy", C, "rows told rightly / n", 0, 1, "higher", multi.accuracy, SKLEARN),
+    Metric("balanced_accuracy", C, "mean over true classes of recall", 0, 1, "higher", multi.averaged("recall", "balanced"), SKLEARN),
+    Metric("macro_precision", C, "mean over classes of precision", 0, 1, "higher", multi.averaged("precision", "macro"), SKLEARN),
+    Metric("macro_recall", C, "mean over classes of recall", 0, 1, "higher", multi.averaged("recall", "macro"), SKLEARN),
+    Metric("macro_f1", C, "mean over classes of F1", 0, 1, "higher", multi.averaged("f1", "macro"), SKLEARN),
+    Metric("micro_precision", C, "rows told rightly / n (one label a row)", 0, 1, "higher", multi.accuracy, SKLEARN),
+    Metric("micro_recall", C, "rows told rightly / n (one label a row)", 0, 1, "higher", multi.accuracy, SKLEARN),
+    Metric("micro_f1", C, "rows told rightly / n (one label a row)", 0, 1, "higher", multi.accuracy, SKLEARN),
+    Metric("weighted_precision", C, "mean of precision by true rows", 0, 1, "higher", multi.averaged("precision", "weighted"), SKLEARN),
+    Metric("weighted_recall", C, "mean of recall by true rows", 0, 1, "higher", multi.averaged("recall", "weighted"), SKLEARN),
+    Metric("weighted_f1", C, "mean of F1 by true rows", 0, 1, "higher", multi.averaged("f1", "weighted"), SKLEARN),
+    Metric("precision", C, "precision[class]: told rightly / told so", 0, 1, "higher", multi.accuracy, SKLEARN, each_class=True),
+    Metric("recall", C, "recall[class]: told rightly / truly so", 0, 1, "higher", multi.accuracy, SKLEARN, each_class=True),
+    Metric("f1", C, "f1[class]: 2 TP / (2 TP + FP + FN)", 0, 1, "higher", multi.accuracy, SKLEARN, each_class=True),
+    Metric("roc_auc", C, "mean over classes of one-versus-rest AUC; roc_auc[class] for one", 0, 1, "higher", multi.roc_auc, SKLEARN, S, (), ("score:*",)),
+    Metric("log_loss", C, "mean of -ln(score of the true class)", 0, INF, "lower", of.mean("log_loss"), SKLEARN, S, ("log_loss",)),
+    Metric("exact_match_ratio", L, "rows with every label right / n", 0, 1, "higher", of.rate((1,), (0, 1)), SKLEARN),
+    Metric("hamming_score", L, "mean share of labels told rightly (1 - Hamming loss)", 0, 1, "higher", of.mean("hamming"), SKLEARN, (), ("hamming",)),
+    Metric("jaccard", L, "mean of |true and predicted| / |true or predicted|, 1 if both empty", 0, 1, "higher", of.mean("jaccard"), SKLEARN, (), ("jaccard",)),
     Metric("mae", R, "mean of |y_pred - y_true|", 0, INF, "lower", of.mean("absolute"), SKLEARN, (), ("absolute",)),
     Metric("mse", R, "mean of (y_pred - y_true)^2", 0, INF, "lower", of.mean("squared"), SKLEARN, (), ("squared",)),
     Metric("rmse", R, "square root of mse", 0, INF, "lower", of.mean("squared", lambda v: np.sqrt(np.maximum(v, 0))), SKLEARN, (), ("squared",)),
@@ -105,7 +146,26 @@ _TABLE = (
     Metric("mean_prediction", R, "mean of y_pred", -INF, INF, "none", of.mean("predicted"), FAIRLEARN, (), ("predicted",)),
     Metric("overprediction", R, "mean of max(y_pred - y_true, 0)", 0, INF, "lower", of.mean("over"), FAIRLEARN, (), ("over",)),
     Metric("underprediction", R, "mean of max(y_true - y_pred, 0)", 0, INF, "lower", of.mean("under"), FAIRLEARN, (), ("under",)),
-    Metric("pinball_loss", R, "mean of q max(y - p, 0) + (1 - q) max(p - y, 0); pinball_loss@q, q = 0.5 unless given", 0, INF, "lower", of.pinball(0.5), SKLEARN, (), ("over", "under")),
+    Metric(
+        "pinball_loss",
+        R,
+        "mean of q max(y - p, 0) + (1 - q) max(p - y, 0); pinball_loss@q, q = 0.5 unless given",
+        0,
+        INF,
+        "lower",
+        of.pinball(0.5),
+        SKLEARN,
+        (),
+        ("over", "under"),
+    ),
+    _summary("demographic_parity", B, "gap of selection_rate", 1, ("selection_rate",), FAIRLEARN),
+    _summary("disparate_impact", B, "lowest over highest selection_rate; four fifths is the usual bound on the ratio", 1, ("selection_rate",), "EEOC 1978"),
+    _summary("equalized_odds", B, "the larger of the gaps of recall and false_positive_rate", 1, ("recall", "false_positive_rate"), FAIRLEARN),
+    _summary("equal_opportunity", B, "gap of recall", 1, ("recall",), "Hardt et al. 2016"),
+    _summary("predictive_parity", B, "gap of precision", 1, ("precision",), "Chouldechova 2017"),
+    _summary("calibration_within_groups", B, "largest expected_calibration_error of a cohort", 1, ("expected_calibration_error",), "Kleinberg et al. 2017", S),
+    _summary("bounded_group_loss", B, "largest log_loss of a cohort", INF, ("log_loss",), "Agarwal et al. 2019", S),
+    _summary("bounded_group_loss", R, "largest mse of a cohort", INF, ("mse",), "Agarwal et al. 2019"),
 )
 
 BY_TASK: dict[tuple[str, str], Metric] = {(task, metric.name): metric for metric in _TABLE for task in metric.tasks}
@@ -124,6 +184,10 @@ def get_metric(name: str, task: str) -> Metric:
     base, _, level = name.partition("@")
     if base == "pinball_loss" and level and task == "regression":
         return replace(BY_TASK[task, base], name=name, estimate=of.pinball(_level(name, level)))
+    kind, _, label = name.partition("[")
+    if task == "multiclass" and label.endswith("]") and kind in ("precision", "recall", "f1", "roc_auc"):
+        row = BY_TASK[task, kind]
+        return replace(row, name=name, each_class=False, estimate=multi.of_class(kind, label[:-1]), ranked=row.ranked)
     if (task, name) not in BY_TASK:
         ours = [known for of_task, known in BY_TASK if of_task == task]
         there = f" for {task} tasks" if name in METRICS else ""
@@ -143,6 +207,28 @@ def _level(name: str, text: str) -> float:
 
 def metrics_for(task: str, columns: Iterable[str]) -> list[str]:
     """Names of all metrics of a task that these columns suffice for."""
-    there = set(columns)
-    get_metric(next(iter([known for of_task, known in BY_TASK if of_task == task]), "accuracy"), task)
+    there = {"y_score" if task == "multiclass" and column.startswith("y_score_") else column for column in columns}
+    if task not in TASKS:
+        get_metric("accuracy", task)
     return [name for (of_task, name), metric in BY_TASK.items() if of_task == task and set(metric.needs) <= there]
+
+
+def choose(names: Iterable[str], task: str, classes: tuple[str, ...] = ()) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
+    """The metrics of these names, those that stand for every class written out; and the fairness summaries, whose own
+    metrics are among the first.
+    """
+    chosen: dict[str, Metric] = {}
+    summaries: dict[str, Metric] = {}
+    for name in names:
+        metric = get_metric(name, task)
+        if metric.summary_of:
+            summaries[name] = metric
+            for part in metric.summary_of:
+                chosen.setdefault(part, get_metric(part, task))
+            continue
+        if "[" in name:
+            multi.class_place(name.partition("[")[2][:-1], classes)
+        for one in [get_metric(f"{name}[{label}]", task) for label in classes] if metric.each_class else [metric]:
+            keys = tuple(f"score:{place}" for place in range(len(classes))) if "score:*" in one.ranked else one.ranked
+            chosen.setdefault(one.name, replace(one, ranked=keys))
+    return tuple(chosen.values()), tuple(summaries.values())

@@ -29,15 +29,15 @@ class Source:
         elif isinstance(table, pa.RecordBatch):
             table = pa.Table.from_batches([table])
         elif not isinstance(table, (pd.DataFrame, pl.DataFrame, pa.Table)):
-            raise DataError(f"{type(table).__name__} is not a predictions table", fix="Give a pandas or polars DataFrame, an Arrow table, or a path.")
+            raise DataError(f"{type(table).__name__} is not a predictions table.", fix="Give a pandas or polars DataFrame, an Arrow table, or a path.")
         self.table, self.name = table, name
         self.names = [str(column) for column in (table.column_names if isinstance(table, pa.Table) else table.columns)]
         self.rows = table.num_rows if isinstance(table, pa.Table) else len(table)
         if len(set(self.names)) < len(self.names):
             twice = next(column for column in self.names if self.names.count(column) > 1)
-            raise DataError(f"has two columns named `{twice}`", where=name, fix="Rename one of them.")
+            raise DataError(f"has two columns named `{twice}`.", where=name, fix="Rename one of them.")
         if self.rows == 0:
-            raise DataError("has no rows", where=name, fix="Evaluate a table with at least one prediction.")
+            raise DataError("has no rows.", where=name, fix="Evaluate a table with at least one prediction.")
 
     def require(self, columns: Sequence[str]) -> None:
         """A DataError for the first of these columns that is not there."""
@@ -62,6 +62,11 @@ class Source:
                 array = array.chunk(0)
         return array
 
+    def overlaid(self, columns: dict[str, pa.Array]) -> "Source":
+        """The same rows with these columns instead of, or beside, its own."""
+        kept = {name: self.column(name) for name in self.names if name not in columns}
+        return Source(pa.table(kept | columns), self.name)
+
     def polars(self, columns: Sequence[str]) -> pl.DataFrame:
         """These columns as a polars frame."""
         self.require(columns)
@@ -81,19 +86,19 @@ def open_dataset(path: str | Path) -> ds.Dataset:
     """A Parquet, CSV or Arrow file, or a folder of Parquet parts, as a dataset that can be read in batches."""
     place = Path(path)
     if not place.exists():
-        raise DataError("is not there", where=str(path), fix="Check the path.")
+        raise DataError("is not there.", where=str(path), fix="Check the path.")
     sample = next((part for part in sorted(place.rglob("*")) if part.is_file() and not part.name.startswith((".", "_"))), None) if place.is_dir() else place
     if sample is None:
-        raise DataError("is an empty folder", where=str(path), fix="Give a folder of Parquet parts.")
+        raise DataError("is an empty folder.", where=str(path), fix="Give a folder of Parquet parts.")
     if sample.stat().st_size == 0:
-        raise DataError("is an empty file", where=str(sample), fix="Write the predictions again.")
+        raise DataError("is an empty file.", where=str(sample), fix="Write the predictions again.")
     kinds: dict[str, Any] = {".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".ipc": "ipc", ".csv": _csv()}
     if sample.suffix.lower() not in kinds:
-        raise DataError(f"has an unknown ending `{sample.suffix}`", where=str(sample), fix="Give .parquet, .csv or .arrow.")
+        raise DataError(f"has an unknown ending `{sample.suffix}`.", where=str(sample), fix="Give .parquet, .csv or .arrow.")
     try:
         return ds.dataset(str(place), format=kinds[sample.suffix.lower()], exclude_invalid_files=False)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"cannot be read: {str(error).splitlines()[0]}", where=str(path), fix="Write the file again.") from error
+        raise DataError(f"cannot be read: {str(error).splitlines()[0]}.", where=str(path), fix="Write the file again.") from error
 
 
 def _csv() -> Any:
@@ -107,7 +112,9 @@ def classes_01(array: pa.Array, column: str, where: str) -> NDArray[np.uint8]:
     kind = array.type
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind)):
         values = [value for value in (array.dictionary if pa.types.is_dictionary(kind) else array.unique()).to_pylist()[:4]]
-        raise DataError(f"`{column}` holds {', '.join(map(repr, values))}, not 0 and 1", where=where, fix="Write 1 for the positive class and 0 for the other.")
+        raise DataError(
+            f"`{column}` holds {', '.join(map(repr, values))}, not 0 and 1.", where=where, fix="Write 1 for the positive class and 0 for the other."
+        )
     _complete(array, column, where)
     if pa.types.is_boolean(kind):
         array = array.cast(pa.uint8())
@@ -115,8 +122,9 @@ def classes_01(array: pa.Array, column: str, where: str) -> NDArray[np.uint8]:
     ones = values == 1
     if not np.all(ones | (values == 0)):
         row = int(np.flatnonzero(~(ones | (values == 0)))[0])
-        raise DataError(f"`{column}` holds {values[row]} in row {row}, not 0 or 1", where=where, fix="Write 1 for the positive class and 0 for the other.")
-    return ones.view(np.uint8)
+        raise DataError(f"`{column}` holds {values[row]} in row {row}, not 0 or 1.", where=where, fix="Write 1 for the positive class and 0 for the other.")
+    labels: NDArray[np.uint8] = ones.view(np.uint8)
+    return labels
 
 
 def numbers(array: pa.Array, column: str, where: str, low: float = -np.inf, high: float = np.inf) -> Floats:
@@ -129,15 +137,15 @@ def numbers(array: pa.Array, column: str, where: str, low: float = -np.inf, high
     bad = ~((values >= low) & (values <= high) & np.isfinite(values))
     row = int(np.flatnonzero(bad)[0])
     if np.isnan(values[row]):
-        raise DataError(f"`{column}` has no value in row {row}", where=where, fix="Leave out rows that were not predicted or not labelled.")
+        raise DataError(f"`{column}` has no value in row {row}.", where=where, fix="Leave out rows that were not predicted or not labelled.")
     bound = f"outside [{low:g}, {high:g}]" if np.isfinite(low) or np.isfinite(high) else "not finite"
-    raise DataError(f"`{column}` holds {values[row]} in row {row}, {bound}", where=where, fix="Mend the value, or leave the row out.")
+    raise DataError(f"`{column}` holds {values[row]} in row {row}, {bound}.", where=where, fix="Mend the value, or leave the row out.")
 
 
 def _complete(array: pa.Array, column: str, where: str) -> None:
     if array.null_count:
         row = int(np.flatnonzero(array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"`{column}` has no value in row {row}", where=where, fix="Leave out rows that were not predicted or not labelled.")
+        raise DataError(f"`{column}` has no value in row {row}.", where=where, fix="Leave out rows that were not predicted or not labelled.")
 
 
 @dataclass(frozen=True)

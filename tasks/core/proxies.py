@@ -3,8 +3,8 @@
 Each feature alone, then all features together, is asked to predict each sensitive column, in three folds of rows that
 the predicting model has not seen. A sensitive column of classes is scored by the area under the ROC curve (0.5 is
 chance, 1 is certainty): of the class that is told best from the rest, so that a feature which gives away one group
-counts. Classes with fewer than 50 rows and under 1 % of the rows are taken as one, and not asked for if still so few. A numeric sensitive column with more than 10
-distinct values is scored by R2 (0 and below is nothing, 1 is everything).
+counts. Classes with fewer than 50 rows and under 1 % of the rows are taken as one, and not asked for if still so few. A
+numeric sensitive column with more than 10 distinct values is scored by R2 (0 and below is nothing, 1 is everything).
 
 One feature is read by a decision tree, all together by a forest, both of fixed small size and seeded; categories are
 encoded by what they tell of the sensitive column, within the folds. Above 5,000 rows a seeded sample of 5,000 is used.
@@ -135,14 +135,14 @@ def _classes(values: "pd.Series[Any]") -> tuple[NDArray[np.int64], list[str]]:
     """Class numbers and names. Rare classes are taken as one; where that one is a handful of rows, it joins the commonest class."""
     texts = values.astype(str)
     counts = texts.value_counts()
-    rare = counts.index[_rare(counts.to_numpy())]
+    rare = counts.index[_rare(np.asarray(counts, dtype=np.int64))]
     together = f"{len(rare)} rare classes" if int(counts[rare].sum()) >= FOLDS else str(counts.index[0])
     codes, names = pd.factorize(texts.where(~texts.isin(rare), together), sort=True)
     return codes.astype(np.int64), [str(name) for name in names]
 
 
 def _rare(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return (counts < RARE_ROWS) & (counts < RARE_SHARE * counts.sum())
+    return np.asarray((counts < RARE_ROWS) & (counts < RARE_SHARE * counts.sum()))
 
 
 def _coded(

@@ -15,6 +15,11 @@ from tasks.core.targets import Rows
 Floats = NDArray[np.float64]
 
 
+def unpack(bits: NDArray[np.uint64], n: int) -> NDArray[np.bool_]:
+    """One condition's bits as a Boolean array (n,)."""
+    return np.unpackbits(bits.view(np.uint8), count=n, bitorder="little").view(np.bool_)
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Rows kept for ordering: keys (n,) by name, labels and weights (n,), the cell of each row in every set, and the
@@ -23,15 +28,15 @@ class Ranked:
 
     n: int
     keys: dict[str, Floats]
-    y: NDArray[np.uint8] | Floats
+    y: NDArray[np.uint8] | NDArray[np.int32] | Floats
     weight: Floats | None
     members: tuple[NDArray[np.integer], ...]
     masks: NDArray[np.uint64]
 
     @staticmethod
     def of(rows: Rows, names: Sequence[str], members: Sequence[NDArray[np.integer]], masks: NDArray[np.uint64]) -> "Ranked":
-        """Keep what the named keys ("score", "absolute") need."""
-        keys = {name: rows.scores() if name == "score" else rows.quantity(name) for name in names}
+        """Keep what the named keys ("score", "score:3" of the class at place 3, "absolute") need."""
+        keys = {name: _key(rows, name) for name in names}
         return Ranked(rows.n, keys, rows.y, rows.weight, tuple(members), masks)
 
     def joined(self, other: "Ranked", moves: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> "Ranked":
@@ -44,6 +49,13 @@ class Ranked:
         weight = None if self.weight is None or other.weight is None else np.concatenate([self.weight, other.weight])
         keys = {name: np.concatenate([values, other.keys[name]]) for name, values in self.keys.items()}
         return Ranked(n, keys, np.concatenate([self.y, other.y]), weight, members, packed.view(np.uint64))
+
+
+def _key(rows: Rows, name: str) -> Floats:
+    if name.startswith("score:"):
+        assert rows.class_scores is not None
+        return np.ascontiguousarray(rows.class_scores[:, int(name.removeprefix("score:"))])
+    return rows.scores() if name == "score" else rows.quantity(name)
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,10 @@ def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Float
     below, total_n = _running(negative, ties)
     upto, total_p = _running(positive, ties)
     count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in (rows_p, rows_n))
-    total = lambda values: np.bincount(ties.cohort, values, minlength=size)  # noqa: E731
+
+    def total(values: Floats) -> Floats:
+        return np.asarray(np.bincount(ties.cohort, values, minlength=size), dtype=np.float64)
+
     with np.errstate(divide="ignore", invalid="ignore"):
         share_p = (below - negative / 2) / total_n[ties.cohort]  # of negatives, those below a positive of this block
         share_n = (total_p[ties.cohort] - upto + positive / 2) / total_p[ties.cohort]
@@ -155,3 +170,35 @@ def medians(order: Order, cohort: NDArray[np.integer] | None, size: int, weight:
 
     middle = np.full(size, 0.5)
     return (at(middle, "left") + at(middle, "right")) / 2, at(shares[0], "left"), at(shares[1], "left")
+
+
+def rank_components(key: Floats, cohort: NDArray[np.integer], size: int, y: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+    """What each row (n,) adds to its cohort's ROC area (DeLong's components, centred) and to its average precision (the
+    precision at a positive's score, centred; the lesser effect of a row on others' precision is left out).
+    """
+    w = np.ones(len(y)) if weight is None else weight
+    by_score = Order.of(key)
+    place = by_score.order[np.argsort(cohort[by_score.order], kind="stable")]
+    where, s, positive = cohort[place], key[place], (w * y)[place]
+    negative = w[place] - positive
+    new = np.concatenate([[True], (s[1:] != s[:-1]) | (where[1:] != where[:-1])])
+    block = np.cumsum(new) - 1
+    starts = np.flatnonzero(new)
+    ties = Blocks(where[starts].astype(np.int64), s[starts], (), np.searchsorted(where[starts], np.arange(size + 1)))
+    in_block = [np.add.reduceat(values, starts) for values in (positive, negative)]
+    (upto_p, total_p), (upto_n, total_n) = (_running(values, ties) for values in in_block)
+    group = ties.cohort
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = (upto_n - in_block[1] / 2) / total_n[group]
+        above = (total_p[group] - upto_p + in_block[0] / 2) / total_p[group]
+        auc = np.bincount(group, in_block[0] * below, minlength=size) / total_p
+        hits = total_p[group] - upto_p + in_block[0]
+        misses = total_n[group] - upto_n + in_block[1]
+        precision = hits / (hits + misses)
+        average = np.bincount(group, in_block[0] * precision, minlength=size) / total_p
+        truth = y[place] > 0
+        area = np.where(truth, (below - auc[group])[block] / total_p[where], (above - auc[group])[block] / total_n[where])
+        share = np.where(truth, (precision - average[group])[block] / total_p[where], 0.0)
+    result = np.empty((2, len(y)))
+    result[:, place] = area, share
+    return np.nan_to_num(result[0]), np.nan_to_num(result[1])

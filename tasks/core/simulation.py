@@ -92,7 +92,7 @@ def drifting_columns(simulation: Simulation, base: pd.DataFrame, features: Seque
         if isinstance(names, str):
             match = _RANDOM.fullmatch(names)
             if match is None:
-                raise CaseError(f"`columns: {names}` is neither a list of columns nor \"k random\".", where=where, fix=f"Write [{names}] or 2 random.")
+                raise CaseError(f'`columns: {names}` is neither a list of columns nor "k random".', where=where, fix=f"Write [{names}] or 2 random.")
             _known(features, base, where)
             fit = sorted({name for name in features if _is_numeric(base[name]) and base[name].nunique() > FEW})
             wanted = int(match[1])

@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def split(frame: pd.DataFrame, labels: pd.Series[Any] | None, spec: Split, seed: int) -> pd.Series[Any]:
-    """"train", "validation" or "test" for each row, aligned with `frame.index` and named "split".
+    """ "train", "validation" or "test" for each row, aligned with `frame.index` and named "split".
 
     random      any row anywhere
     stratified  the shares hold within each label; `labels` has one value for each row of `frame`, in its order

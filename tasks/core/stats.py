@@ -1,17 +1,18 @@
 """Statistics of cohorts: cells added up for every group, intersection and condition, side by side in arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.cells import Cells, Summary, unpack
+from tasks.core.cells import Cells, Summary
 from tasks.core.cohorts import cohort_name
 from tasks.core.exact import ExactSums, concat
 from tasks.core.intervals import Z
-from tasks.core.ranking import Curves, Order, curves, medians
+from tasks.core.ranking import Curves, Order, curves, medians, unpack
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,7 @@ class Block:
     kind: str
     grouping: tuple[str, ...]
     names: list[str]
+    labels: list[list[str | None]]
     source: int
     index: NDArray[np.int64]
 
@@ -37,21 +39,22 @@ class Stats:
     blocks: list[Block]
     rows: Floats
     sums: dict[str, ExactSums]
+    ranks: dict[int | None, Curves] = field(default_factory=dict)
 
     @staticmethod
     def of(summary: Summary) -> "Stats":
         """Add cells up to cohorts."""
         sets = summary.plan.sets
-        found = [Block("overall", (), ["overall"], 0, np.zeros(len(summary.cells[0]), dtype=np.int64))]
+        found = [Block("overall", (), ["overall"], [[]], 0, np.zeros(len(summary.cells[0]), dtype=np.int64))]
         for grouping in summary.plan.by:
             source = next(place for place, columns in enumerate(sets) if set(grouping) <= set(columns))
             index, labels = summary.cells[source].group(grouping)
             kind = "group" if len(grouping) == 1 else "intersection"
-            found.append(Block(kind, grouping, [cohort_name(grouping, entry) for entry in labels], source, index))
+            found.append(Block(kind, grouping, [cohort_name(grouping, entry) for entry in labels], labels, source, index))
         if summary.plan.where:
             names = list(summary.plan.where)
             stored = list(summary.filters.labels[0])
-            found.append(Block("filter", (), names, -1, np.array([stored.index(name) for name in names], dtype=np.int64)))
+            found.append(Block("filter", (), names, [[] for _ in names], -1, np.array([stored.index(name) for name in names], dtype=np.int64)))
         rows = [_counts(summary, block) for block in found]
         sums = {key: concat([_sums(_cells(summary, block), key, block) for block in found]) for key in summary.cells[0].sums}
         return Stats(summary, found, np.concatenate(rows).astype(np.float64), sums)
@@ -93,15 +96,19 @@ class Stats:
     def spread(self) -> list[slice]:
         """Where each block's cohorts stand among the N."""
         ends = np.cumsum([0, *(len(block.names) for block in self.blocks)])
-        return [slice(int(start), int(stop)) for start, stop in zip(ends, ends[1:], strict=False)]
+        return [slice(int(start), int(stop)) for start, stop in pairwise(ends)]
 
-    @cached_property
-    def curves(self) -> Curves:
-        """Ranking measures by the score, of every cohort."""
+    def curves(self, positive: int | None = None) -> Curves:
+        """Ranking measures of every cohort: by the score of a binary task, or by that of one class against the rest."""
+        if positive not in self.ranks:
+            self.ranks[positive] = self._curves(positive)
+        return self.ranks[positive]
+
+    def _curves(self, positive: int | None) -> Curves:
         ranked = self.summary.ranked
         assert ranked is not None
-        order = Order.of(ranked.keys["score"])
-        y = np.asarray(ranked.y, dtype=np.float64)[order.order]
+        order = Order.of(ranked.keys["score" if positive is None else f"score:{positive}"])
+        y = (ranked.y == (1 if positive is None else positive)).astype(np.float64)[order.order]
         weight = None if ranked.weight is None else ranked.weight[order.order]
 
         def one(rows: NDArray[np.bool_] | None, cohort: NDArray[np.integer] | None, size: int) -> list[Floats]:

@@ -1,16 +1,17 @@
 """What a row says: its outcome (true and predicted class), and the quantities that are summed over rows.
 
 An outcome is a small whole number, so that rows can be counted by it: for binary tasks 2 * y_true + y_pred (0 true
-negative, 1 false positive, 2 false negative, 3 true positive); for regression always 0.
+negative, 1 false positive, 2 false negative, 3 true positive); for multiclass classes * true + predicted; for multilabel
+1 where every label is right; for regression always 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.core.errors import DataError
+from tasks.core.labels import class_scores, classes_of, label_sets
 from tasks.core.predictions import Source, classes_01, numbers, score
 
 Floats = NDArray[np.float64]
@@ -26,11 +27,12 @@ class Rows:
     n: int
     outcome: NDArray[np.uint8] | NDArray[np.int32]
     outcomes: int
-    y: Floats | NDArray[np.uint8]
-    p: Floats | NDArray[np.uint8]
+    y: Floats | NDArray[np.uint8] | NDArray[np.int32]
+    p: Floats | NDArray[np.uint8] | NDArray[np.int32]
     weight: Floats | None = None
     score: Floats | None = None
     epsilon: float = float(np.finfo(np.float64).eps)
+    class_scores: Floats | None = None
     made: dict[str, Floats] = field(default_factory=dict)
 
     def quantity(self, name: str) -> Floats:
@@ -65,8 +67,11 @@ def _error(rows: Rows) -> Floats:
 
 
 def _log_loss(rows: Rows) -> Floats:
-    scores = rows.scores()
-    right = np.where(rows.y, scores, 1 - scores)
+    if rows.class_scores is not None:
+        right = rows.class_scores[np.arange(rows.n), np.asarray(rows.y, dtype=np.int64)]
+    else:
+        scores = rows.scores()
+        right = np.where(rows.y, scores, 1 - scores)
     return -np.log(np.clip(right, rows.epsilon, 1 - rows.epsilon, out=right), out=right)
 
 
@@ -95,20 +100,35 @@ QUANTITIES: Mapping[str, Callable[[Rows], Floats]] = {
 }
 
 
-def read_rows(source: Source, task: str, *, scored: bool) -> Rows:
-    """The rows of one table, with every value checked against the task."""
-    source.require(["y_true", "y_pred", *(["y_score"] if scored else [])])
-    weight = None
-    if "weight" in source.names:
-        weight = numbers(source.column("weight"), "weight", source.name, low=0.0)
+def read_rows(source: Source, task: str, *, scored: bool, classes: Sequence[str] = ()) -> Rows:
+    """The rows of one table, with every value checked against the task and the label set."""
+    source.require(["y_true", "y_pred"])
+    weight = numbers(source.column("weight"), "weight", source.name, low=0.0) if "weight" in source.names else None
     if task == "regression":
         y, p = (numbers(source.column(name), name, source.name) for name in ("y_true", "y_pred"))
         return Rows(source.rows, np.zeros(source.rows, dtype=np.uint8), 1, y, p, weight)
-    if task == "binary":
-        y01, p01 = (classes_01(source.column(name), name, source.name) for name in ("y_true", "y_pred"))
-        rows = Rows(source.rows, 2 * y01 + p01, 4, y01, p01, weight)
-        if scored:
-            scores = score(source.column("y_score"), "y_score", source.name)
-            rows.score, rows.epsilon = scores.values, scores.epsilon
-        return rows
-    raise DataError(f"the task {task!r} is unknown.", fix="There are: binary, multiclass, multilabel, regression.")
+    if task == "multiclass":
+        true, predicted = (classes_of(source, name, classes) for name in ("y_true", "y_pred"))
+        table = class_scores(source, classes) if scored else None
+        return Rows(source.rows, true * np.int32(len(classes)) + predicted, len(classes) ** 2, true, predicted, weight, class_scores=table)
+    if task == "multilabel":
+        return _multilabel(source, classes, weight)
+    y01, p01 = (classes_01(source.column(name), name, source.name) for name in ("y_true", "y_pred"))
+    rows = Rows(source.rows, 2 * y01 + p01, 4, y01, p01, weight)
+    if scored:
+        scores = score(source.column("y_score"), "y_score", source.name)
+        rows.score, rows.epsilon = scores.values, scores.epsilon
+    return rows
+
+
+def _multilabel(source: Source, classes: Sequence[str], weight: Floats | None) -> Rows:
+    """Each row's exact match, Hamming score (share of labels told rightly) and Jaccard index (1 where both sets are empty)."""
+    true, predicted = (label_sets(source, name, classes) for name in ("y_true", "y_pred"))
+    agree = (true == predicted).sum(axis=1)
+    both, either = (true & predicted).sum(axis=1), (true | predicted).sum(axis=1)
+    exact = (agree == len(classes)).astype(np.uint8)
+    made = {
+        "hamming": agree / len(classes) if classes else np.ones(source.rows),
+        "jaccard": np.divide(both, either, out=np.ones(source.rows), where=either > 0),
+    }
+    return Rows(source.rows, exact, 2, np.ones(source.rows, dtype=np.uint8), exact, weight, made=made)

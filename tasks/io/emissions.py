@@ -113,13 +113,15 @@ class _Tracking:
         if tracker is None:
             return self._missing(begun, reason)
         try:
-            tracker.stop()
+            with _heard() as complaints:
+                tracker.stop()
+            reason = "; ".join(filter(None, (self._reason, *complaints)))
             data = tracker.final_emissions_data
             kg, kwh, covered = float(data.emissions), float(data.energy_consumed), float(data.duration)
         except Exception as error:  # noqa: BLE001 - as above; CodeCarbon swallows its own, and then has no final data
-            return self._missing(begun, f"{type(error).__name__}: {error}")
+            return self._missing(begun, reason or f"{type(error).__name__}: {error}")
         if not (math.isfinite(kg) and math.isfinite(kwh) and kwh > 0):
-            return self._missing(begun, "the tracker saw no energy")
+            return self._missing(begun, reason or "the tracker saw no energy")
         seconds = time.perf_counter() - begun
         counter = next((_COUNTERS[mode] for part in getattr(tracker, "_hardware", ()) if (mode := getattr(part, "_mode", "")) in _COUNTERS), None)
         note = (
@@ -137,8 +139,11 @@ class _Tracking:
 
 
 def _started(country: str, name: str) -> tuple[Any, str]:
-    """A running tracker, or None and why. Every setting that would send, write or ask is given here, so no file or
-    variable of CodeCarbon's can turn it on; it keeps its signal handlers only with `allow_multiple_runs=False`."""
+    """A running tracker or None, and what went wrong on the way.
+
+    Every setting that would send, write or ask is given here, so that no configuration of CodeCarbon's turns it on.
+    With `allow_multiple_runs=False` it would replace the handlers of SIGTERM and SIGINT.
+    """
     with _heard() as complaints:
         from codecarbon import OfflineEmissionsTracker
 
@@ -156,17 +161,17 @@ def _started(country: str, name: str) -> tuple[Any, str]:
             output_handlers=[],
             tracking_mode="machine",
             allow_multiple_runs=True,
-            log_level="error",
+            log_level="warning",  # at which it reports the failures it swallows
         )
         tracker.start()
     if getattr(tracker, "_start_time", None) is None:
         return None, "; ".join(complaints) or "CodeCarbon did not start and does not say why"
-    return tracker, ""
+    return tracker, "; ".join(complaints)
 
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """Keep CodeCarbon off the terminal, for good, and collect the failures it swallows while it starts."""
+    """Keep CodeCarbon off the terminal, for good, and collect the failures it swallows meanwhile."""
     complaints: list[str] = []
 
     def listen(record: logging.LogRecord) -> bool:

@@ -32,7 +32,7 @@ def dump(candidate: "Candidate") -> bytes:
     """The fitted candidate as a skops file, compressed. The same candidate gives bytes that load to the same predictions."""
     import skops.io
 
-    return skops.io.dumps(candidate, compression=zipfile.ZIP_DEFLATED)
+    return bytes(skops.io.dumps(candidate, compression=zipfile.ZIP_DEFLATED))
 
 
 def load(data: bytes) -> "Candidate":

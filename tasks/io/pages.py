@@ -85,9 +85,8 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, kinds: Mapping[str, c
             per_column_threshold={name: limits[name] for name in features},
         )
     ]
-    metrics += [
-        ValueDrift(column=safe_text(name), method=core.rule(name, kind, settings)[0], threshold=limits[safe_text(name)]) for name, kind in kinds.items()
-    ]
+    for name, kind in kinds.items():
+        metrics.append(ValueDrift(column=safe_text(name), method=core.rule(name, kind, settings)[0], threshold=limits[safe_text(name)]))
     with warnings.catch_warnings():
         # Its own divisions by zero (a category that one side lacks) and deprecations; the scores are checked for NaN after.
         warnings.simplefilter("ignore")
@@ -98,9 +97,9 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, kinds: Mapping[str, c
     for result in snapshot.metric_results.values():
         # Chi-square over one category has no degree of freedom and gives NaN: the two sides are then the same.
         if isinstance(value := getattr(result, "value", None), float) and math.isnan(value):
-            column = result.metric_value_location.metric.params["column"]  # type: ignore[union-attr]
+            column = result.metric_value_location.metric.params["column"]
             if set(current[column]) == set(reference[column]) and current[column].nunique() == 1:
-                result.value = 1.0  # type: ignore[attr-defined]
+                result.value = 1.0
     return snapshot
 
 
@@ -115,7 +114,10 @@ def _inclusive(method: str, limit: float) -> float:
 
 
 def panels(project: uuid.UUID, case: str, report: core.DriftReport) -> list[Any]:
-    """The dashboard: how many features drifted, how far each one is, and how far the prediction is, month by month."""
+    """The dashboard: how many features drifted, how far each one is, and how far the prediction is, month by month.
+
+    The same panel of the same project has the same id, whatever the report.
+    """
     from evidently.sdk.models import PanelMetric
     from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
@@ -128,18 +130,18 @@ def panels(project: uuid.UUID, case: str, report: core.DriftReport) -> list[Any]
     share = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "share"}, legend="share")
     counted = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "count"}, legend="drifted features")
     text = f"The month counts as drifted from {report.share_limit:g} on. Compared with what the model of case {case} was accepted on."
-    panels = {"share": bar_plot_panel("Share of features that drifted, by month", [share], text)}
+    drawn = {"share": bar_plot_panel("Share of features that drifted, by month", [share], text)}
     # The page has six colours, and more lines than that could not be told apart.
     parts = math.ceil(len(report.columns) / COLOURS)
     for part in range(parts):
         columns = report.columns[part * len(report.columns) // parts : (part + 1) * len(report.columns) // parts]
         rules = " or ".join(dict.fromkeys(map(bound, columns)))
         title = "Drift score of each feature, by month" + (f" ({part + 1} of {parts})" if parts > 1 else "")
-        panels[f"scores {part}"] = line_plot_panel(title, list(map(score, columns)), f"Drifted: {rules}.", size="half" if parts > 1 else "full")
-    panels["count"] = counter_panel("Drifted features in the latest month", [counted], f"Out of {len(report.columns)}.", size="half")
+        drawn[f"scores {part}"] = line_plot_panel(title, list(map(score, columns)), f"Drifted: {rules}.", size="half" if parts > 1 else "full")
+    drawn["count"] = counter_panel("Drifted features in the latest month", [counted], f"Out of {len(report.columns)}.", size="half")
     if report.prediction:
         text = f"Drifted: {bound(report.prediction)}. Shown beside the features and not counted among them."
-        panels["prediction"] = line_plot_panel("Drift of the predictions, by month", [score(report.prediction)], text, size="half")
-    for name, panel in panels.items():
+        drawn["prediction"] = line_plot_panel("Drift of the predictions, by month", [score(report.prediction)], text, size="half")
+    for name, panel in drawn.items():
         panel.id = uuid.uuid5(project, name)
-    return list(panels.values())
+    return list(drawn.values())

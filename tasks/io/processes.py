@@ -85,6 +85,5 @@ def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnavailableError(
-            f"cannot be written: {error.strerror}.", where=str(path), fix="Make the folder writable, or set EQUIPOISE_HOME to one that is."
-        ) from error
+        fix = "Make the folder writable, or set EQUIPOISE_HOME to one that is."
+        raise UnavailableError(f"cannot be written: {error.strerror}.", where=str(path), fix=fix) from error

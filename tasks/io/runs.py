@@ -151,13 +151,13 @@ def metric_key(name: str) -> str:
     >>> metric_key("mae.B=(390, inf), LSTAT=(8, 16]")
     'mae.B is 390 to inf and LSTAT is 8 to 16'
     >>> metric_key("recall.age=60+")
-    'recall.age is 60_-5b79a8f9d3'
+    'recall.age is 60_-25c63bed97'
     """
     words = re.sub(r"=\(([^\s,()\[\]]+), ([^\s,()\[\]]+)[\])]", r"=\1 to \2", name).replace(", ", " and ").replace("=", " is ")
     plain = re.sub(r"[^\w.\-/ ]", "_", words)
     if _back(plain) == name and len(plain) <= _LONGEST_KEY and not _HASHED.fullmatch(plain) and _is_path(plain):
         return plain
-    stem = plain.replace("/", "_")[: _LONGEST_KEY - 11]
+    stem = re.sub(r"^\.\.|/", "_", plain)[: _LONGEST_KEY - 11]
     return f"{stem}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from tasks.core.case import NAME
 from tasks.core.errors import CaseError, DataError, UnavailableError
@@ -76,7 +76,10 @@ class TrackingStore:
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
-            return MlflowClient(self.uri, registry_uri=self.uri)
+            with self._alone():
+                client = MlflowClient(self.uri, registry_uri=self.uri)
+                client.search_registered_models(max_results=1)  # runs and models are two stores, each with its tables
+                return client
         except Exception as error:  # such as a database that a newer MLflow has migrated
             raise self.unavailable(_first_line(error), "Use the MLflow version the database was made with.") from error
 
@@ -112,7 +115,7 @@ class TrackingStore:
             )
 
     def _probe_file(self) -> None:
-        path = Path(unquote(urlsplit(self.uri).path.removeprefix("/")) or ":memory:")
+        path = self._file()
         if not path.exists():
             folder = next(parent for parent in path.absolute().parents if parent.exists())
             if not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -125,6 +128,27 @@ class TrackingStore:
             raise self.unavailable(str(error), "Restore the file from a backup, or move it away to begin anew.") from error
         if not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
             raise self.unavailable("the file or its folder is read-only", "Make both writable: SQLite keeps its journal beside the file.")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from making the tables of the same SQLite file at the same time: MLflow 3.17 fails in both."""
+        if not self.uri.startswith("sqlite"):
+            yield
+            return
+        import fcntl
+
+        folder = self._file().absolute().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _file(self) -> Path:
+        # As SQLAlchemy reads it: what follows three slashes, neither unescaped nor cut at a "#".
+        return Path(self.uri.partition(":///")[2].partition("?")[0])
 
     @contextmanager
     def talking(self) -> Iterator["MlflowClient"]:

@@ -140,7 +140,7 @@ class Workspace:
     def _project(self, case: str, report: core.DriftReport) -> None:
         """Make the case's project and dashboard; later, bring our panels up to date and leave the user's alone."""
         from evidently.legacy.utils import NumpyEncoder
-        from evidently.sdk.models import DashboardModel, DashboardTabModel, ProjectModel
+        from evidently.sdk.models import ProjectModel
 
         project = project_id(case)
         metadata, dashboard = (self.path / project / name for name in ("metadata.json", "dashboard.json"))
@@ -148,16 +148,35 @@ class Workspace:
             (metadata.parent / "snapshots").mkdir(parents=True, exist_ok=True)
             model = ProjectModel(id=uuid.UUID(project), name=case, description=f"Drift of each period from what the model of case {case} was accepted on.")
             _create(metadata, json.dumps(model.dict(), cls=NumpyEncoder, indent=2))
-        panels = pages.panels(uuid.UUID(project), case, report)
+        panels = [json.loads(json.dumps(panel.dict(), cls=NumpyEncoder)) for panel in pages.panels(uuid.UUID(project), case, report)]
         if dashboard.exists():
-            ours = {str(panel.id): json.loads(json.dumps(panel.dict(), cls=NumpyEncoder)) for panel in panels}
-            content = _read(dashboard)
-            kept = [ours.get(panel.get("id"), panel) for panel in content.get("panels", [])]
-            if kept != content.get("panels"):
-                _replace(dashboard, json.dumps(content | {"panels": kept}))
+            before = _read(dashboard)
+            try:
+                after = _merged(before, panels)
+            except (KeyError, TypeError, AttributeError):
+                raise _damaged(dashboard) from None
+            if after != before:
+                _replace(dashboard, json.dumps(after))
         else:
-            tab = DashboardTabModel(id=uuid.uuid5(uuid.UUID(project), "tab"), title="Drift", panels=[panel.id for panel in panels])
-            _replace(dashboard, json.dumps(DashboardModel(tabs=[tab], panels=panels).dict(), cls=NumpyEncoder))
+            tab = {"id": str(uuid.uuid5(uuid.UUID(project), "tab")), "title": "Drift", "panels": [panel["id"] for panel in panels]}
+            _replace(dashboard, json.dumps({"tabs": [tab], "panels": panels}))
+
+
+def _merged(dashboard: dict[str, Any], ours: list[dict[str, Any]]) -> dict[str, Any]:
+    """The dashboard with our panels as they are now, where they are, and with panels for columns that it does not show yet."""
+    current = {panel["id"]: panel for panel in ours}
+    panels = [current.get(panel["id"], panel) for panel in dashboard["panels"]]
+    shown = _columns(panels)
+    new = [panel for panel in ours if _columns([panel]) - shown]
+    tabs = [dict(tab) for tab in dashboard["tabs"]]
+    if new and tabs:
+        tabs[0]["panels"] = [*tabs[0]["panels"], *(panel["id"] for panel in new)]
+    return dashboard | {"tabs": tabs, "panels": [*panels, *new]}
+
+
+def _columns(panels: list[dict[str, Any]]) -> set[str]:
+    """The columns whose scores some panels draw."""
+    return {value["metric_labels"]["column"] for panel in panels for value in panel["values"] if "column" in value["metric_labels"]}
 
 
 def _read(path: Path) -> dict[str, Any]:

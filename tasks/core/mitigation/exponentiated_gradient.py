@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.core.errors import DataError
-from tasks.core.mitigation.base import HeldOut, Labels, Plain, decision, needs_labels, needs_weights, positive_score
+from tasks.core.mitigation.base import Plain, Rows, decision, needs_labels, needs_weights, positive_score
 
 PARITIES = {  # constraint: the labels each group must have for its rate to exist
     "demographic_parity": (),
@@ -66,14 +66,13 @@ class ExponentiatedGradient(Plain):
         self.nu = nu
         self.upper_bound = upper_bound
 
-    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "ExponentiatedGradient":
+    def fit(self, rows: Rows, y: NDArray[Any]) -> "ExponentiatedGradient":
         """Fit the mixture. Raises CaseError without sample weights, DataError for a group without the rate to equalise."""
         from fairlearn.reductions import ErrorRate
         from fairlearn.reductions import ExponentiatedGradient as Reduction
 
-        assert groups is not None
         needs_weights(self.estimator)
-        needs_labels(y, groups, PARITIES.get(self.constraint, ()), "training")
+        needs_labels(y, rows.groups, PARITIES.get(self.constraint, ()), "training")
         binary = is_classifier(self.estimator)
         self.low_, self.range_ = (0.0, 1.0) if binary else (float(np.min(y)), float(np.ptp(y)))
         if self.range_ == 0:
@@ -84,8 +83,8 @@ class ExponentiatedGradient(Plain):
             objective = ErrorRate(costs={"fp": float(costs[0]), "fn": float(costs[1])})
             if "class_weight" in estimator.get_params():
                 estimator.set_params(class_weight=None)
-        reduction = Reduction(_Oracle.over(estimator, matrix), self._moment(binary), objective=objective, eps=self.eps, max_iter=self.max_iter, nu=self.nu)
-        reduction.fit(np.arange(len(y))[:, None], y if binary else (y - self.low_) / self.range_, sensitive_features=groups.astype(str))
+        reduction = Reduction(_Oracle.over(estimator, rows.matrix), self._moment(binary), objective=objective, eps=self.eps, max_iter=self.max_iter, nu=self.nu)
+        reduction.fit(np.arange(len(y))[:, None], y if binary else (y - self.low_) / self.range_, sensitive_features=rows.groups.astype(str))
         weights = reduction.weights_[reduction.weights_ > 1e-9]  # the linear programme leaves specks of its tolerance
         self.members_ = [getattr(reduction.predictors_[index], "fitted", reduction.predictors_[index]) for index in weights.index]
         self.weights_ = weights.to_numpy(dtype=np.float64) / float(weights.sum())
@@ -105,17 +104,17 @@ class ExponentiatedGradient(Plain):
         answers = sum(weight * decision(member, matrix) for weight, member in zip(self.weights_, self.members_, strict=True))
         return np.asarray(self.low_ + self.range_ * np.asarray(answers, dtype=np.float64))
 
-    def predict(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+    def predict(self, rows: Rows) -> NDArray[Any]:
         """Binary: the weighted majority as 0 or 1. Regression: the weighted mean."""
-        expected = self.expected(matrix)
+        expected = self.expected(rows.matrix)
         return (expected >= 0.5).astype(np.int64) if is_classifier(self.estimator) else expected
 
-    def predict_score(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[np.float64] | None:
+    def predict_score(self, rows: Rows) -> NDArray[np.float64] | None:
         """The weighted mean of the members' probabilities; None for a regressor."""
         check_is_fitted(self, "members_")
         if not is_classifier(self.estimator):
             return None
-        return np.asarray(sum(weight * positive_score(member, matrix) for weight, member in zip(self.weights_, self.members_, strict=True)))
+        return np.asarray(sum(weight * positive_score(member, rows.matrix) for weight, member in zip(self.weights_, self.members_, strict=True)))
 
 
 class _Oracle:
@@ -140,7 +139,7 @@ class _Oracle:
     def __sklearn_clone__(self) -> "_Oracle":
         return _Oracle(self.estimator, self.matrix, self.which)
 
-    def fit(self, rows: Any, y: Any, sample_weight: Any) -> "_Oracle":
+    def fit(self, _rows: Any, y: Any, sample_weight: Any) -> "_Oracle":
         matrix, labels, weights = self.matrix, np.asarray(y), np.asarray(sample_weight)
         if self.which is not None:
             cells, index = np.unique(2 * self.which + labels, return_inverse=True)
@@ -150,5 +149,5 @@ class _Oracle:
         self.answers = answers if self.which is None else answers[self.which]
         return self
 
-    def predict(self, rows: Any) -> NDArray[Any]:
+    def predict(self, _rows: Any) -> NDArray[Any]:
         return self.answers  # fairlearn asks for the training rows only

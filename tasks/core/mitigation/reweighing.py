@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
-from tasks.core.mitigation.base import HeldOut, Labels, Plain, needs_labels, needs_weights
+from tasks.core.mitigation.base import Labels, Plain, Rows, needs_labels, needs_weights
 
 
 def group_label_weights(groups: Labels, y: NDArray[Any]) -> NDArray[np.float64]:
@@ -44,14 +44,13 @@ class Reweighing(Plain):
     weighing where the groups' labels hardly overlap, as with homes in poor and in rich tracts.
     """
 
-    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "Reweighing":
+    def fit(self, rows: Rows, y: NDArray[Any]) -> "Reweighing":
         """Weigh, then fit. Raises CaseError without sample weights, DataError for a group that lacks a label."""
-        assert groups is not None
         needs_weights(self.estimator)
         if is_classifier(self.estimator):
-            needs_labels(y, groups, (0, 1), "training")
-            weights = group_label_weights(groups, y)
+            needs_labels(y, rows.groups, (0, 1), "training")
+            weights = group_label_weights(rows.groups, y)
         else:
-            weights = group_weights(groups)
-        self.estimator_ = clone(self.estimator).fit(matrix, y, sample_weight=weights)
+            weights = group_weights(rows.groups)
+        self.estimator_ = clone(self.estimator).fit(rows.matrix, y, sample_weight=weights)
         return self

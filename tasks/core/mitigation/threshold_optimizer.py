@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from tasks.core.errors import DataError
-from tasks.core.mitigation.base import HeldOut, Labels, Plain, needs_labels, positive_score
+from tasks.core.mitigation.base import Labels, Plain, Rows, needs_labels, positive_score
 from tasks.core.mitigation.draws import lots
 
 OBJECTIVES = {"accuracy": "accuracy_score", "balanced_accuracy": "balanced_accuracy_score"}
@@ -44,7 +43,6 @@ class ThresholdOptimizer(Plain):
     }
     reads_groups: ClassVar[bool] = True
     draws: ClassVar[bool] = True
-    on_validation: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "objective": [StrOptions(set(OBJECTIVES))],
         "grid_size": [Interval(Integral, 10, 100_000, closed="both")],
@@ -57,15 +55,13 @@ class ThresholdOptimizer(Plain):
         self.grid_size = grid_size
         self.seed = seed
 
-    def fit(self, matrix: Any, y: NDArray[Any], *, groups: Labels | None = None, held_out: HeldOut | None = None) -> "ThresholdOptimizer":
-        """Fit on the training rows, choose thresholds on `held_out`. Raises DataError without it, or for a group with one label."""
+    def choose(self, rows: Rows, y: NDArray[Any]) -> "ThresholdOptimizer":
+        """Choose thresholds on rows that `fit` did not see. Raises DataError for a group with one label only."""
         from fairlearn.postprocessing import ThresholdOptimizer as Search
 
-        if held_out is None:
-            raise DataError("thresholds are chosen on validation rows, and there are none.", fix="Give `split.validation` a share of the rows.")
-        needs_labels(held_out.y, held_out.groups, (0, 1), "validation")
-        self.estimator_ = clone(self.estimator).fit(matrix, y)
-        scores = np.asarray(positive_score(self.estimator_, held_out.matrix))
+        check_is_fitted(self, "estimator_")
+        needs_labels(y, rows.groups, (0, 1), "validation")
+        scores = np.asarray(positive_score(self.estimator_, rows.matrix))
         search = Search(
             estimator=_Scores(),
             constraints=self.constraint,
@@ -74,14 +70,14 @@ class ThresholdOptimizer(Plain):
             prefit=True,
             predict_method="predict",
         )
-        search.fit(scores[:, None], held_out.y, sensitive_features=held_out.groups.astype(str))
+        search.fit(scores[:, None], y, sensitive_features=rows.groups.astype(str))
         found = search.interpolated_thresholder_.interpolation_dict
         self.groups_ = sorted(map(str, found))
         rules = (found[group] for group in self.groups_)
         self.rules_ = np.array(
             [[r.get("p_ignore", 0.0), r.get("prediction_constant", 0.0), r.p0, r.operation0.threshold, r.p1, r.operation1.threshold] for r in rules]
         )
-        self.fallback_ = best_threshold(scores, held_out.y, self.objective)
+        self.fallback_ = best_threshold(scores, y, self.objective)
         return self
 
     def acceptance(self, scores: NDArray[np.float64], groups: Labels) -> NDArray[np.float64]:
@@ -93,11 +89,10 @@ class ThresholdOptimizer(Plain):
             accepted[mine] = ignore * constant + (1 - ignore) * (p0 * (scores[mine] > t0) + p1 * (scores[mine] > t1))
         return accepted
 
-    def predict(self, matrix: Any, *, groups: Labels | None = None, keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+    def predict(self, rows: Rows) -> NDArray[Any]:
         """0 or 1 for each row: 1 where the acceptance exceeds the row's lot."""
-        assert groups is not None and keys is not None
-        scores = np.asarray(positive_score(self.estimator_, matrix))
-        return (self.acceptance(scores, groups) > lots(keys, self.seed)).astype(np.int64)
+        scores = np.asarray(positive_score(self.estimator_, rows.matrix))
+        return (self.acceptance(scores, rows.groups) > lots(rows.keys, self.seed)).astype(np.int64)
 
     @property
     def known_groups(self) -> tuple[str, ...]:
@@ -115,10 +110,8 @@ def best_threshold(scores: NDArray[np.float64], y: NDArray[Any], objective: str)
     counts = [np.bincount(index, weights=y == label) for label in (0, 1)]
     rejected = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))  # negatives and positives at or below each edge
     negatives, positives = rejected[:, -1]
-    if objective == "accuracy":
-        value = rejected[0] + positives - rejected[1]
-    else:
-        value = rejected[0] / negatives + (positives - rejected[1]) / positives
+    right = np.array([rejected[0], positives - rejected[1]])
+    value = right.sum(axis=0) if objective == "accuracy" else (right / [[negatives], [positives]]).sum(axis=0)
     edges = np.concatenate([[-np.inf], (levels[:-1] + levels[1:]) / 2, [np.inf]])
     return float(edges[int(np.argmax(value))])
 
@@ -131,7 +124,7 @@ class _Scores(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no t
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def fit(self, X: Any, y: Any) -> "_Scores":
+    def fit(self, *_: Any) -> "_Scores":
         return self
 
     def predict(self, X: Any) -> Any:

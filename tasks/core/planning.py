@@ -1,0 +1,73 @@
+"""Planning: what to fold for the metrics and cohorts asked for, and the report of what was folded."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tasks.core.cells import Plan, Summary
+from tasks.core.cohorts import check_edges, groupings, numeric, parse_conditions, quantile_edges
+from tasks.core.errors import CaseError, nearest
+from tasks.core.estimates import Context, Estimate
+from tasks.core.labels import find_classes
+from tasks.core.metrics import Metric, choose, get_metric, metrics_for
+from tasks.core.predictions import Source
+from tasks.core.report import CohortReport
+from tasks.core.stats import Stats
+
+MIN_SUPPORT = 20
+
+Metrics = tuple[tuple[Metric, ...], tuple[Metric, ...]]  # those of cohorts, and fairness summaries of groupings
+
+
+def make_plan(
+    source: Source,
+    *,
+    task: str,
+    by: Sequence[str | Sequence[str]] = (),
+    where: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
+    intervals: bool = True,
+    bins: Mapping[str, Sequence[float] | int] | None = None,
+) -> tuple[Plan, Metrics]:
+    """What to fold for these metrics, checked against the table's columns."""
+    names = list(metrics) if metrics is not None else metrics_for(task, source.names)
+    known = [get_metric(name, task) for name in names]
+    if not known:
+        raise CaseError("no metric is asked for.", where="metrics", fix="Name at least one, or leave `metrics` out.")
+    needs = dict.fromkeys(column for metric in known for column in metric.needs)
+    source.require(["y_true", "y_pred", *(needs if task != "multiclass" else ())])
+    classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
+    chosen, summaries = choose(names, task, classes)
+    grouped = groupings(by)
+    columns = list(dict.fromkeys(column for entry in grouped for column in entry))
+    source.require(columns)
+    edges: dict[str, tuple[float, ...]] = {}
+    for column, cut in (bins or {}).items():
+        if column not in columns:
+            raise CaseError(f"`{column}` is binned but in no grouping.", where="bins", fix=nearest(column, columns))
+        found = quantile_edges(numeric(source.column(column), column, "binned"), cut, column) if isinstance(cut, int) else check_edges(cut, column)
+        edges[column] = tuple(found)
+    conditions = dict(where or {})
+    parse_conditions(conditions, [*source.names, "error"])
+    quantities = tuple(dict.fromkeys(name for metric in chosen for name in metric.sums(intervals)))
+    ranked = tuple(dict.fromkeys(name for metric in chosen for name in metric.ranked))
+    return Plan(task, grouped, conditions, edges, quantities, ranked, classes), (chosen, summaries)
+
+
+def report_of(summary: Summary, metrics: Metrics, *, intervals: bool = True, seed: int = 0, min_support: int = MIN_SUPPORT) -> CohortReport:
+    """The report of a summary that was folded for these metrics."""
+    stats = Stats.of(summary)
+    return CohortReport(summary.plan.task, *metrics, stats, estimate_all(stats, metrics[0], intervals=intervals, seed=seed), min_support)
+
+
+def estimate_all(stats: Stats, metrics: Sequence[Metric], *, intervals: bool = True, seed: int = 0) -> tuple[Estimate, ...]:
+    """Every metric on every cohort."""
+    context = Context(seed=seed, intervals=intervals)
+    return tuple(_bounded(metric, metric.estimate(stats, context), intervals) for metric in metrics)
+
+
+def _bounded(metric: Metric, estimate: Estimate, intervals: bool) -> Estimate:
+    """Limits within the metric's range; none where the value is undefined or intervals are off."""
+    hidden = np.isnan(estimate.value) | (not intervals)
+    low, high = np.maximum(estimate.low, metric.low), np.minimum(estimate.high, metric.high)
+    return Estimate(estimate.value, np.where(hidden, np.nan, low), np.where(hidden, np.nan, high), estimate.support)

@@ -1,0 +1,142 @@
+"""The cohort report: estimates of every metric on every cohort, laid out as the same tables always."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.core import gaps
+from tasks.core.estimates import Estimate
+from tasks.core.metrics import Metric
+from tasks.core.stats import Block, Stats
+
+COLUMNS = ("cohort", "kind", "metric", "value", "low", "high", "n", "support", "verdict")
+
+
+@dataclass(frozen=True)
+class CohortReport:
+    """Estimates by metric; arrays inside are by cohort, in the order of `stats`.
+
+    A value without rows in its denominator is NaN and `undefined`; one with fewer than `min_support` is `insufficient`:
+    it is shown with its interval, takes no part in gaps, and no limit may pass on it. In a published report (see
+    tasks.core.suppression) the figures of `hidden` cohorts, and values on fewer than `published` rows, are left out.
+    """
+
+    task: str
+    metrics: tuple[Metric, ...]
+    summaries: tuple[Metric, ...]
+    stats: Stats
+    estimates: tuple[Estimate, ...]
+    min_support: int
+    compared: pd.DataFrame | None = None
+    hidden: NDArray[np.bool_] | None = None
+    published: int = 0
+
+    def shown(self, estimate: Estimate) -> NDArray[np.bool_]:
+        """Which cohorts' figures may be seen (N,)."""
+        if self.hidden is None:
+            return np.ones(len(estimate.value), dtype=bool)
+        return ~self.hidden & ~((estimate.support < self.published) & (estimate.support > 0))
+
+    def verdict(self, estimate: Estimate) -> NDArray[np.object_]:
+        """ok, insufficient or undefined, for each cohort."""
+        few = (estimate.support < self.min_support) | ~self.shown(estimate)
+        words = np.where(~self.shown(estimate), "insufficient", np.where(np.isnan(estimate.value), "undefined", np.where(few, "insufficient", "ok")))
+        return words.astype(object)
+
+    def frame(self) -> pd.DataFrame:
+        """One row for each cohort and metric: cohort, kind, metric, value, low, high, n, support, verdict."""
+        stats, count = self.stats, len(self.metrics)
+        shown = [self.shown(one) for one in self.estimates]
+        figures = {
+            name: _interleaved([np.where(seen, getattr(one, name), np.nan) for one, seen in zip(self.estimates, shown, strict=True)])
+            for name in ("value", "low", "high", "support")
+        }
+        sizes = stats.n if self.hidden is None else np.where(self.hidden, np.nan, stats.n)
+        kind = np.int64 if self.hidden is None else "Int64"
+        return pd.DataFrame(
+            {
+                "cohort": np.repeat(np.array(stats.names, dtype=object), count),
+                "kind": np.repeat(np.array(stats.kinds, dtype=object), count),
+                "metric": np.tile(np.array([metric.name for metric in self.metrics], dtype=object), len(stats.names)),
+                "value": figures["value"],
+                "low": figures["low"],
+                "high": figures["high"],
+                "n": pd.Series(np.repeat(sizes, count)).astype(kind),
+                "support": pd.Series(figures["support"]).astype(kind),
+                "verdict": _interleaved([self.verdict(one) for one in self.estimates]),
+            },
+            columns=list(COLUMNS),
+        )
+
+    def cohorts_of(self, grouping: Sequence[str]) -> tuple[str, ...]:
+        """Names of the cohorts of a grouping, columns in any order; none if it was not asked for."""
+        return next((tuple(block.names) for block in self.stats.blocks if block.grouping and set(block.grouping) == set(grouping)), ())
+
+    def gaps(self) -> pd.DataFrame:
+        """One row for each metric and grouping, then one for each fairness summary and grouping; see tasks.core.gaps."""
+        blocks = [(block, place) for block, place in zip(self.stats.blocks, self.stats.spread(), strict=True) if block.grouping]
+        rows = [self._gap(gaps.gap, metric, metric.name, block, place) for block, place in blocks for metric in self.metrics]
+        table = gaps.table(rows)
+        if not self.summaries:
+            return table
+        known = {(row["grouping"], row["metric"]): row for row in table.to_dict("records")}
+        more = []
+        for block, place in blocks:
+            for metric in self.summaries:
+                if metric.name in ("calibration_within_groups", "bounded_group_loss"):
+                    of = next(one for one in self.metrics if one.name == metric.summary_of[0])
+                    more.append(self._gap(gaps.largest, of, metric.name, block, place))
+                else:
+                    more.append(gaps.summary(metric.name, [known[", ".join(block.grouping), part] for part in metric.summary_of]))
+        return pd.DataFrame([*known.values(), *more], columns=list(gaps.COLUMNS))
+
+    def _gap(self, make: Any, metric: Metric, name: str, block: Block, place: slice) -> dict[str, object]:
+        one = self.estimates[self.metrics.index(metric)]
+        enough = self.verdict(one)[place] == "ok"
+        row: dict[str, object] = make(name, ", ".join(block.grouping), metric.better, block.names, one.value[place], one.low[place], one.high[place], enough)
+        return row
+
+    def comparison(self) -> pd.DataFrame:
+        """Deltas to the baseline by cohort and metric; see tasks.core.comparison. Empty without a baseline."""
+        if self.compared is None:
+            return pd.DataFrame()
+        if self.hidden is None:
+            return self.compared
+        figures = [name for name in self.compared.columns if name not in ("cohort", "kind", "metric", "verdict")]
+        visible = {
+            (name, metric.name)
+            for metric, one in zip(self.metrics, self.estimates, strict=True)
+            for name, seen in zip(self.stats.names, self.shown(one), strict=True)
+            if seen
+        }
+        unseen = [key not in visible for key in zip(self.compared["cohort"], self.compared["metric"], strict=True)]
+        table = self.compared.astype(dict.fromkeys(figures, "float64"))
+        table.loc[unseen, figures] = np.nan
+        table.loc[unseen, "verdict"] = "no evidence"
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: `rows`, `gaps` and, with a baseline, `comparison`. What is not known is None."""
+        found = {"rows": records(self.frame()), "gaps": records(self.gaps())}
+        if self.compared is not None:
+            found["comparison"] = records(self.comparison())
+        return found
+
+
+def _interleaved(arrays: list[Any]) -> NDArray[Any]:
+    """Arrays by metric (each by cohort) as one, cohort by cohort."""
+    return np.stack(arrays, axis=1).ravel()
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows as plain dictionaries; NaN, NA and infinity become None."""
+    columns = {name: [_plain(value) for value in frame[name].tolist()] for name in frame.columns}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    return None if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)) else value
