@@ -34,7 +34,7 @@ def demo(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the summary as JSON.")] = None,
 ) -> None:
     """Run a case's whole story: snapshot, check, train, review (simulated), promote, score every month."""
-    with terminal.session(f"The story of {case}") as home:
+    with terminal.session(f"The story of {case}", runs_flows=True) as home:
         from flows.lifecycle import lifecycle
         from tasks.reports import write_summary
 
@@ -54,7 +54,7 @@ def demo(
 @app.command()
 def snapshot(case: CaseName, period: PeriodOption = None) -> None:
     """Take immutable snapshots of a case's periods."""
-    with terminal.session(f"Snapshots of {case}") as home:
+    with terminal.session(f"Snapshots of {case}", runs_flows=True) as home:
         from flows.snapshot import snapshot as flow
 
         result = flow(case, period)
@@ -88,7 +88,7 @@ def check(case: CaseName, period: PeriodOption = None) -> None:
 @app.command()
 def train(case: CaseName, period: PeriodOption = None) -> None:
     """Fit every candidate of a case, evaluate each on every cohort, and register the one chosen on validation."""
-    with terminal.session(f"Training {case}"):
+    with terminal.session(f"Training {case}", runs_flows=True):
         from flows.train import train as flow
 
         result = flow(case, period)
@@ -127,7 +127,7 @@ def review(
 @app.command()
 def promote(case: CaseName, version: VersionNumber) -> None:
     """Let a version into production when nothing is missing; otherwise list what is, and exit 2."""
-    with terminal.session(f"Promotion of {case} version {version}"):
+    with terminal.session(f"Promotion of {case} version {version}", runs_flows=True):
         from flows.promote import promote as flow
 
         result = flow(case, version)
@@ -140,7 +140,7 @@ def promote(case: CaseName, version: VersionNumber) -> None:
 @app.command()
 def infer(case: CaseName, period: PeriodOption = None) -> None:
     """Score a period, or all that are due, with what is in production, and measure drift."""
-    with terminal.session(f"Inference of {case}"):
+    with terminal.session(f"Inference of {case}", runs_flows=True):
         from flows.infer import infer as flow
 
         result = flow(case, period)
@@ -157,7 +157,7 @@ def infer(case: CaseName, period: PeriodOption = None) -> None:
 @app.command()
 def evaluate(case: CaseName, period: PeriodOption = None) -> None:
     """Evaluate what is in production on a scored period whose labels have come."""
-    with terminal.session(f"Evaluation of {case}"):
+    with terminal.session(f"Evaluation of {case}", runs_flows=True):
         from flows.evaluate import evaluate as flow
 
         result = flow(case, period)

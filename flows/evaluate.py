@@ -23,4 +23,4 @@ def evaluate(case: str = "boston", period: str | None = None) -> dict[str, Any]:
     report = evaluate_predictions(bench.case, predictions, f"version {production.version} on {found}")
     run = log_evaluation(bench, version=production.version, period=found, report=report)
     report_evaluation(bench, period=found, version=production.version, frame=report.frame())
-    return {"case": case, "version": production.version, "period": found, "run": run, "rows": len(predictions)}
+    return {"case": case, "version": production.version, "period": found, "run": run, "rows": len(predictions), "cohorts": report.to_dict()["rows"]}

@@ -12,7 +12,7 @@ from tasks.inference import served_months
 from tasks.io.workbench import Workbench
 from tasks.promotion import write_review
 
-REVIEWER = "Demo Reviewer (simulated)"
+REVIEWER = "Demo Reviewer"
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {case}")
@@ -30,6 +30,7 @@ def lifecycle(case: str = "boston") -> dict[str, Any]:
         "case": case,
         "model": trained["model"],
         "chosen": trained["chosen"],
+        "primary": bench.case.metrics.primary,
         "candidates": trained["candidates"],
         "missing": list(promotion.missing),
         "months": served_months(bench, version),

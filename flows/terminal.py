@@ -37,10 +37,11 @@ def fail(text: str) -> None:
 
 
 @contextlib.contextmanager
-def session(title: str | None) -> Iterator[Home]:
+def session(title: str | None, *, runs_flows: bool = False) -> Iterator[Home]:
     """What a command that does work runs in: telemetry off, our progress shown, the libraries' chatter not.
 
     It comes before any heavy import, since the libraries read the environment when they are imported.
+    runs_flows: also get Prefect and the libraries that flows need ready.
     """
     home = Home.from_environment()
     quiet_environment(home)
@@ -55,7 +56,7 @@ def session(title: str | None) -> Iterator[Home]:
     for noisy in ("great_expectations", "alembic", "mlflow", "evidently", "codecarbon"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        with _quiet_prefect():
+        with _direct_runs(home) if runs_flows else contextlib.nullcontext():
             yield home
     finally:
         log.removeHandler(handler)
@@ -74,16 +75,23 @@ class _Progress(logging.Handler):
 
 
 @contextlib.contextmanager
-def _quiet_prefect() -> Iterator[None]:
-    """Errors are shown once, by `main`, and not by Prefect's own handler; a direct run needs no heartbeat thread.
+def _direct_runs(home: Home) -> Iterator[None]:
+    """Flows run in this process: their errors are shown once, by the command line, and not by Prefect's own console.
 
-    The thread is joined at each flow's end, up to a second late, and only automations of deployments read it.
+    They need no heartbeat: only automations of deployments read it, and its thread delays each flow's end by up to a second.
     """
-    if debug:
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from tasks.io.warmup import warm_up
+
+    line("   getting ready: Prefect, MLflow, Evidently")
+    warm_up(home)
+    if not debug:
+        for handler in logging.getLogger("prefect").handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setLevel(logging.CRITICAL)
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
-        return
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    yield
 
 
 def _use_running_server(home: Home) -> None:
@@ -134,9 +142,9 @@ def candidates(result: Mapping[str, Any]) -> None:
     _out.print(table)
 
 
-def cohorts(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A cohort report."""
-    table = _table("Cohorts", "cohort", "metric", "value", "95 % interval", "n", "verdict")
+def cohorts(rows: Sequence[Mapping[str, Any]], title: str = "Cohorts") -> None:
+    """Rows of a cohort report."""
+    table = _table(title, "cohort", "metric", "value", "95 % interval", "n", "verdict")
     for row in rows:
         known = row["value"] is not None
         interval = f"{row['low']:.3f} to {row['high']:.3f}" if known and row["low"] is not None else "–"
@@ -162,6 +170,8 @@ def status(case: str, rows: Sequence[tuple[str, str]]) -> None:
 def story(summary: Mapping[str, Any]) -> None:
     """The end of the demo: candidates, months, and what it cost."""
     candidates(summary)
+    chosen = next(one for one in summary["candidates"] if one["name"] == summary["chosen"])
+    cohorts([row for row in chosen["cohorts"] if row["metric"] == summary["primary"]], f"{chosen['name']} on every cohort, on test")
     months(summary["months"])
     kilograms = summary["emissions_kg"]
     line(f"Emissions: {'not known' if kilograms is None else f'{kilograms * 1000:.3g} g of CO2-equivalent (see MLflow for how it was measured)'}")

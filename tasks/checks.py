@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from tasks.core.errors import CaseError
 from tasks.core.findings import Finding, blocks, check_frame, check_target, check_use
 from tasks.core.proxies import check_proxies
-from tasks.core.outcome import target_values
 from tasks.io.expectations import rule_findings, run_rules
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
@@ -29,7 +28,8 @@ def check_snapshot(bench: Workbench, period: str, *, for_training: bool) -> list
         return findings  # rules and proxies cannot be judged on a table that is not what its entry says
     findings += rule_findings(bench.dataset, run_rules(bench.dataset, whole))
     if for_training:
-        findings += check_target(bench.case, target_values(bench.case, whole))
+        if bench.case.target.column in whole:
+            findings += check_target(bench.case, whole[bench.case.target.column])
         findings += check_proxies(bench.case, bench.dataset, whole)
     return findings
 

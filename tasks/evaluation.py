@@ -55,6 +55,7 @@ def choose(case: Case, reports: Mapping[str, CohortReport]) -> Choice:
         short = worst_excess(decide(report, case.limits))
         ranked.append((short, cost, place, name, value))
     short, _, _, name, value = min(ranked)
-    reason = f"{short} of the limits not kept on validation, and {case.metrics.primary} {value:.4g}: the best of {len(ranked)}"
+    kept = "every limit kept" if not short else f"all but {short} of the checks passed"
+    reason = f"the best of {len(ranked)} on validation: {kept}, {case.metrics.primary} {value:.4g}"
     say(f"chose {name}: {reason}")
     return Choice(name, reason)

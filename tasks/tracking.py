@@ -21,7 +21,7 @@ from tasks.io.provenance import code_version, lock_digest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
-FIGURES = 4  # a picture for each of the first so many metrics
+FIGURES = 2  # a picture for each of the first so many metrics
 
 
 @dataclass(frozen=True)

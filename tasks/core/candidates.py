@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
 
 from tasks.core.case import CandidateSpec, Case
@@ -93,15 +93,17 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         y: 0 or 1 for a binary task, finite floats for regression, shape (n_rows,). Raises DataError for rows or labels
         that cannot be fitted, CaseError for parameters that scikit-learn refuses.
         """
+        check_consistent_length(frame, y)
+        check_consistent_length(*(validation or ()))
         try:
-            labels = self._labels(y, len(frame))
+            labels = self._labels(y)
             encoder = clone(self.encoder).fit(tidy(frame, self.kinds))
             with threadpool_limits(1, user_api="blas"), threadpool_limits(1 if len(frame) < THREADS_FROM else None, user_api="openmp"):
                 model = clone(self.model).fit(self._rows(frame, encoder, groups=bool(self.aims)), labels)
             if hasattr(model, "choose"):
                 if validation is None:
                     raise DataError("it chooses on validation rows, and there are none.", fix="Give `split.validation` a share of the rows.")
-                model.choose(self._rows(validation[0], encoder, groups=True), self._labels(validation[1], len(validation[0])))
+                model.choose(self._rows(validation[0], encoder, groups=True), self._labels(validation[1]))
         except EquipoiseError as error:
             raise type(error)(error.message, where=self._where, fix=error.fix) from error
         except ValueError as error:
@@ -111,11 +113,13 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
         """0 or 1 (int64) for a binary task, float64 for regression; shape (n_rows,). Raises DataError for columns that do not fit."""
-        return np.asarray(self.model_.predict(self._read(frame)))
+        rows = self._read(frame)
+        return np.asarray(self.model_.predict(rows))
 
     def predict_score(self, frame: pd.DataFrame) -> NDArray[np.float64] | None:
         """The probability of the positive class, shape (n_rows,); None for regression."""
-        return self.model_.predict_score(self._read(frame)) if self.task == "binary" else None
+        rows = self._read(frame)
+        return self.model_.predict_score(rows)
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
         """Rows for each group label that fitting did not show and that takes the remedy's fallback; empty when all are known."""
@@ -140,14 +144,14 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
             rows = rows._replace(groups=label_groups(frame, self.aims, self.bins))
         return rows._replace(keys=row_keys([*columns.values(), rows.groups])) if self.model.draws else rows
 
-    def _labels(self, y: ArrayLike, rows: int) -> NDArray[Any]:
+    def _labels(self, y: ArrayLike) -> NDArray[Any]:
         labels = np.asarray(y, dtype=np.float64)
-        if labels.shape != (rows,):
-            raise ValueError(f"{rows} rows and labels of shape {labels.shape}")
-        if not rows:
+        if not labels.size:
             raise DataError("there are no rows to fit.", fix="Check the snapshot and the split.")
         if not np.isfinite(labels).all():
-            raise DataError(f"{int((~np.isfinite(labels)).sum())} of {rows} labels are missing or infinite.", fix="Leave rows without a finite label out.")
+            raise DataError(
+                f"{int((~np.isfinite(labels)).sum())} of {labels.size} labels are missing or infinite.", fix="Leave rows without a finite label out."
+            )
         if self.task == "regression":
             return labels
         values = set(labels.tolist())

@@ -66,7 +66,13 @@ def model_card(case: Case, facts: CardFacts) -> str:
     wide: dict[str, dict[str, str]] = {}
     support: dict[str, int] = {}
     for row in shown.to_dict("records"):
-        cell = figure(row["value"], row["low"], row["high"]) if row["verdict"] == "ok" else f"{row['verdict']} evidence" if row["verdict"] == "insufficient" else row["verdict"]
+        cell = (
+            figure(row["value"], row["low"], row["high"])
+            if row["verdict"] == "ok"
+            else f"{row['verdict']} evidence"
+            if row["verdict"] == "insufficient"
+            else row["verdict"]
+        )
         wide.setdefault(row["cohort"], {})[row["metric"]] = cell
         support[row["cohort"]] = int(row["n"])
     metrics = [name for name in case.metric_names if any(name in cells for cells in wide.values())]

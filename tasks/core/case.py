@@ -65,7 +65,9 @@ class Simulation(Strict):
 
     first: Period = Field(description="The first month, YYYY-MM. It is the table itself, so that no row is on both sides of a split.")
     months: int = Field(ge=1, le=240, description="How many months, the first included.")
-    rows: int | None = Field(None, ge=1, description="Rows in each later month; the table's own count unless given.")
+    rows: int | None = Field(
+        None, ge=1, description="Rows in each month; the table's own count unless given. Fewer than it has also draws the first month from it, without repeats."
+    )
     jitter: float = Field(0.05, ge=0, le=1, description="Noise on numeric columns, in standard deviations, kept within the observed range and type.")
     seed: int = Field(0, ge=0, description="Seed of the resampling; each month derives its own.")
     drifts: tuple[DeclaredDrift, ...] = Field((), description="Declared changes.")
@@ -192,7 +194,9 @@ class Checks(Strict):
 class Drift(Strict):
     """When a column has drifted from the reference the model was accepted on."""
 
-    numeric: Literal["wasserstein", "psi", "ks"] = Field("wasserstein", description="Measure for numeric columns: normalised Wasserstein distance, PSI, or the p-value of K-S.")
+    numeric: Literal["wasserstein", "psi", "ks"] = Field(
+        "wasserstein", description="Measure for numeric columns: normalised Wasserstein distance, PSI, or the p-value of K-S."
+    )
     categorical: Literal["jensenshannon", "psi", "chisquare"] = Field("jensenshannon", description="Measure for categorical columns.")
     limit: float = Field(0.1, gt=0, description="A distance above it (a p-value below it) is drift.")
     limits: dict[str, float] = Field(default_factory=dict, description="Limits of single columns.")

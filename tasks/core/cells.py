@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
-from tasks.core.exact import ExactSums, concat
+from tasks.core.exact import ExactSums
 from tasks.core.ranking import Ranked
 
 Ints = NDArray[np.int64]
@@ -24,7 +24,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to fold: the same plan for every part of a table."""
+    """What to fold: the same plan for every part of a table. `quantities` are summed; keys in `ranked` are kept in order:
+    as rows, or, where `cuts` gives edges, as histograms in the cells, which stay small however many rows there are.
+    """
 
     task: str
     by: tuple[tuple[str, ...], ...] = ()
@@ -33,6 +35,12 @@ class Plan:
     quantities: tuple[str, ...] = ()
     ranked: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    cuts: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    @property
+    def cut(self) -> dict[str, tuple[float, ...]]:
+        """Edges of the histograms that stand for ordered rows, by key; none where the rows themselves are kept."""
+        return dict(self.cuts)
 
     @property
     def sets(self) -> tuple[tuple[str, ...], ...]:
@@ -69,7 +77,7 @@ class Cells:
         joint = np.zeros(len(self), dtype=np.int64)
         for place in places:
             joint = joint * len(self.labels[place]) + self.codes[:, place]
-        groups, first, index = np.unique(joint, return_index=True, return_inverse=True)
+        _, first, index = np.unique(joint, return_index=True, return_inverse=True)
         return index, [[self.labels[place][self.codes[cell, place]] for place in places] for cell in first]
 
     def __add__(self, other: "Cells") -> "Cells":
@@ -83,9 +91,11 @@ class Cells:
             )
         stacked = np.stack(codes, axis=1) if codes else np.zeros((len(self) + len(other), 0), dtype=np.int32)
         distinct, index = np.unique(stacked, axis=0, return_inverse=True) if codes else (stacked[:1], np.zeros(len(stacked), dtype=np.int64))
+        mine, theirs = np.split(index.ravel(), [len(self)])
         rows = np.zeros((len(distinct), self.rows.shape[1]), dtype=np.int64)
-        np.add.at(rows, index.ravel(), np.concatenate([self.rows, other.rows]))
-        sums = {key: concat([value, other.sums[key]]).gather(index.ravel(), len(distinct)) for key, value in self.sums.items()}
+        rows[mine] += self.rows
+        rows[theirs] += other.rows
+        sums = {key: value.plus(other.sums[key], mine, theirs, len(distinct)) for key, value in self.sums.items()}
         return Cells(self.columns, tuple(labels), distinct, rows, sums)
 
     def same(self, other: "Cells") -> bool:

@@ -152,7 +152,8 @@ def _correlation(one: Floats, two: Floats, view: View) -> Floats:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         found = total(one * two) / np.sqrt(total(one * one) * total(two * two))
-    return np.clip(np.nan_to_num(found), -1, 1)
+    found = np.clip(np.nan_to_num(found), -1, 1)
+    return np.where(found > 1 - 1e-9, 1.0, found)  # the same rows told the same way: the difference is certain
 
 
 def compatibility(task: str, views: Sequence[tuple[View, View]], size: int) -> tuple[Floats, Floats]:
@@ -226,7 +227,7 @@ class Comparison:
                         | {"bec": _share(count[2][offset], count[3][offset]), "overlap": _share(count[2][offset], count[4][offset])}
                         for offset in range(view.size)
                     ]
-        return pd.DataFrame(rows, columns=["cohort", "class", "btc", "bec", "overlap"])
+        return pd.DataFrame(rows, columns=["cohort", "class", "btc", "bec", "overlap"]).astype({"class": object})
 
     def _pair(self, model: str) -> tuple[Side, Side]:
         if model not in self.sides:

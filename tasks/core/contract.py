@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.core.errors import CaseError, nearest
 
-REFERENCE = "docs/cases.md describes the catalogue."
+REFERENCE = "docs/catalogue.md describes the catalogue."
 
 
 def read_contract(document: Mapping[str, Any], where: str) -> OpenDataContractStandard:

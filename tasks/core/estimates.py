@@ -148,19 +148,19 @@ def area(found: Curves, positive: Floats, negative: Floats, context: Context) ->
     low, high = intervals.logit_interval(found.auc, found.auc_error, context.z)
     wide = intervals.wilson(found.auc, np.where(fewer > 0, fewer, np.nan), context.z)
     flat = ~(found.auc_error > 0)
-    return Estimate(found.auc, np.where(flat, wide[0], low), np.where(flat, wide[1], high), fewer)
+    return Estimate(found.auc, np.where(flat, wide[0], low) - found.auc_bound, np.where(flat, wide[1], high) + found.auc_bound, fewer)
 
 
 def average_precision(stats: Stats, context: Context) -> Estimate:
     """Average precision with the logit interval of Boyd, Eng and Page (2013): as of a proportion among the positives."""
-    value = stats.curves().average_precision
+    value, bound = stats.curves().average_precision, stats.curves().average_precision_bound
     positive = stats.rows[:, 2:].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = stats.weights[:, 2:].sum(axis=1) ** 2 / stats.squares[:, 2:].sum(axis=1)
         low, high = intervals.logit_interval(value, np.sqrt(value * (1 - value) / effective), context.z)
     wide = intervals.wilson(value, effective, context.z)
     flat = ~((value > 0) & (value < 1))
-    return Estimate(value, np.where(flat, wide[0], low), np.where(flat, wide[1], high), positive)
+    return Estimate(value, np.where(flat, wide[0], low) - bound, np.where(flat, wide[1], high) + bound, positive)
 
 
 def calibration_error(stats: Stats, context: Context) -> Estimate:
@@ -188,7 +188,7 @@ def calibration_error(stats: Stats, context: Context) -> Estimate:
     return Estimate(value, low, high, stats.n)
 
 
-def median_absolute(stats: Stats, context: Context) -> Estimate:
+def median_absolute(stats: Stats, _: Context) -> Estimate:
     """Median absolute error, interval from order statistics."""
     return Estimate(*stats.medians, stats.n)
 

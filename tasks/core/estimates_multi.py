@@ -74,11 +74,11 @@ def _divide(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.zeros_like(bottom), where=bottom > 0)
 
 
-def _precision(right: Floats, truth: Floats, told: Floats) -> _Scores:
+def _precision(right: Floats, _truth: Floats, told: Floats) -> _Scores:
     return _Scores(_divide(right, told), _divide(np.ones_like(told), told), np.zeros_like(right), -_divide(right, told**2))
 
 
-def _recall(right: Floats, truth: Floats, told: Floats) -> _Scores:
+def _recall(right: Floats, truth: Floats, _told: Floats) -> _Scores:
     return _Scores(_divide(right, truth), _divide(np.ones_like(truth), truth), -_divide(right, truth**2), np.zeros_like(right))
 
 

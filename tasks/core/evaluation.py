@@ -11,6 +11,7 @@ parts elsewhere, `summarise` each with the same plan, add, and call `report_of`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tasks.core.comparison import Side, aligned, deltas
@@ -19,6 +20,7 @@ from tasks.core.folding import summarise
 from tasks.core.planning import MIN_SUPPORT, estimate_all, make_plan, report_of
 from tasks.core.predictions import Source
 from tasks.core.report import COLUMNS, CohortReport
+from tasks.core.streaming import fold_stream, is_large, stream_plan
 
 __all__ = ["COLUMNS", "CohortReport", "evaluate", "make_plan", "report_of", "summarise"]
 
@@ -40,8 +42,12 @@ def evaluate(
 
     `by` names groupings, each a column or several crossed; `where` names SQL conditions on raw columns; `bins` gives inner
     edges of a numeric column, or a number of quantile bins; `metrics` are names of tasks.core.metrics (all that the
-    columns suffice for unless given); `baseline` is another table of predictions for the same rows.
+    columns suffice for unless given); `baseline` is another table of predictions for the same rows. A file or folder of more
+    than four million rows is read in batches (tasks.core.streaming).
     """
+    if baseline is None and isinstance(predictions, (str, Path)) and is_large(predictions):
+        plan, chosen = stream_plan(predictions, task=task, by=by, where=where, metrics=metrics, intervals=intervals, bins=bins)
+        return report_of(fold_stream(predictions, plan), chosen, intervals=intervals, seed=seed, min_support=min_support)
     source = Source(predictions)
     plan, chosen = make_plan(source, task=task, by=by, where=where, metrics=metrics, intervals=intervals, bins=bins)
     if baseline is None:

@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 WIDTH = 26  # bits in a digit: 2**27 rows of them still add exactly in a float64
 OFFSET = 6  # where the grid starts; log losses stay below 2**6, so their first digit is well filled
 LANES = 3
-LOWEST, HIGHEST = -36, 39  # grid positions that a float64 can scale to
+LOWEST, HIGHEST = -36, 39  # grid positions that a float64 can scale to; numbers below 1e-290 count as 0
 
 
 def _top(values: Floats) -> int:
@@ -63,8 +63,19 @@ class ExactSums:
     def gather(self, index: NDArray[np.integer], size: int) -> "ExactSums":
         """Add the cells (first axis) that share an index into `size` new cells."""
         lanes = np.zeros((size, *self.lanes.shape[1:]), dtype=np.int64)
-        np.add.at(lanes, index, self.lanes)
+        if len(index):
+            order = np.argsort(index, kind="stable")
+            present, starts = np.unique(index[order], return_index=True)
+            lanes[present] = np.add.reduceat(self.lanes[order], starts, axis=0)
         return ExactSums(self.top, lanes)
+
+    def plus(self, other: "ExactSums", mine: NDArray[np.integer], theirs: NDArray[np.integer], size: int) -> "ExactSums":
+        """The sums of two parts in `size` cells, where the cells of either (each once) have these places."""
+        top = max(self.top, other.top)
+        lanes = np.zeros((size, *self.lanes.shape[1:]), dtype=np.int64)
+        lanes[mine] += self.at(top)
+        lanes[theirs] += other.at(top)
+        return ExactSums(top, lanes)
 
     def take(self, index: NDArray[np.integer]) -> "ExactSums":
         """The cells at these places along the first axis."""

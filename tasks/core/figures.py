@@ -29,7 +29,9 @@ def cohort_chart(report: pd.DataFrame, metric: str, *, title: str, most: int = 3
     if len(overall) and pd.notna(overall.iloc[0]):
         axes.axvline(float(overall.iloc[0]), color=INK, linewidth=1, linestyle=":")
     # A dollar sign would start mathematics in a label.
-    labels = [f"{row['cohort']}  (n={row['n']:,}{'' if row['verdict'] == 'ok' else ', ' + row['verdict']})".replace("$", r"\$") for row in rows.to_dict("records")]
+    labels = [
+        f"{row['cohort']}  (n={row['n']:,}{'' if row['verdict'] == 'ok' else ', ' + row['verdict']})".replace("$", r"\$") for row in rows.to_dict("records")
+    ]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel(f"{metric}, with 95 % intervals; dotted: overall")

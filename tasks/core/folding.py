@@ -16,7 +16,7 @@ from tasks.core.cohorts import MAX_GROUPS, Codes, encode, memberships, parse_con
 from tasks.core.errors import DataError
 from tasks.core.exact import ExactSums, split
 from tasks.core.predictions import Source
-from tasks.core.ranking import Ranked, unpack
+from tasks.core.ranking import Ranked, histogram_bins, unpack
 from tasks.core.targets import Rows, read_rows
 
 Ints = NDArray[np.int64]
@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 DENSE = 2**22  # joint codes up to here are counted in place; beyond, they are made dense first
 CELLS = 2**27  # counts kept at most
+HISTOGRAMS = 2**25  # sums by bin kept at most, each of 24 bytes
 BLOCK = 2**15  # rows of condition masks expanded at a time
 
 
@@ -61,7 +62,7 @@ def fold(rows: Rows, slices: Slices, plan: Plan) -> tuple[Summary, tuple[NDArray
     folded = [_fold(rows, entry, [slices.codes[column] for column in entry], digits) for entry in plan.sets]
     members = tuple(member for _, member in folded)
     filters = _fold_filters(rows, tuple(plan.where), slices.masks, digits)
-    ranked = Ranked.of(rows, plan.ranked, members, slices.masks) if plan.ranked else None
+    ranked = Ranked.of(rows, plan.ranked, members, slices.masks) if plan.ranked and not plan.cuts else None
     return Summary(plan, rows.weight is not None, tuple(cells for cells, _ in folded), filters, ranked), members
 
 
@@ -89,6 +90,11 @@ def _digits(rows: Rows, plan: Plan) -> dict[str, _Digits]:
         else:
             for power in ("1", "2"):
                 made[f"{name}|{power}"] = _Digits(*split(values * rows.weight ** int(power)), bins, size)
+    for name, edges in plan.cuts:
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        bins, size = histogram_bins(rows, name, edges)
+        for power in ("1",) if rows.weight is None else ("1", "2"):
+            made[f"histogram:{name}|{power}"] = _Digits(*split(weight ** int(power)), bins, size)
     return made
 
 
@@ -111,6 +117,12 @@ def _fold(rows: Rows, columns: tuple[str, ...], codes: list[Codes], digits: dict
         raise DataError(
             f"`{', '.join(columns)}` makes {size:,} groups of {rows.outcomes:,} outcomes, too many to count.",
             fix="Group by fewer columns, or join rare classes.",
+        )
+    widest = max((entry.size for entry in digits.values()), default=1)
+    if size * widest > HISTOGRAMS:
+        raise DataError(
+            f"`{', '.join(columns)}` makes {size:,} groups, too many to keep a histogram of each in memory.",
+            fix="Leave out roc_auc, average_precision and median_ae, or group by fewer columns.",
         )
     counts = _count(dense, rows.outcome, size, rows.outcomes)
     sums = {}

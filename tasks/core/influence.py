@@ -17,7 +17,7 @@ from tasks.core.stats import Stats
 from tasks.core.targets import CALIBRATION_BINS, Rows, calibration_bin
 
 Floats = NDArray[np.float64]
-STEP = 1e-4
+STEP = 1e-6
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _summary(name: str, tasks: tuple[str, ...], formula: str, high: float, of_me
     return Metric(name, tasks, formula, 0, high, "lower", _no_estimate, source, needs, summary_of=of_metrics)
 
 
-def _no_estimate(stats: Stats, context: of.Context) -> of.Estimate:
+def _no_estimate(_stats: Stats, _context: of.Context) -> of.Estimate:
     raise AssertionError("a fairness summary is read from gaps")
 
 

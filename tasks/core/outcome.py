@@ -21,5 +21,7 @@ def target_values(case: Case, labels: pd.DataFrame) -> "pd.Series[float]":
     try:
         numbers = pd.to_numeric(values).astype(float)
     except (ValueError, TypeError) as error:
-        raise DataError(f"The label column `{target.column}` holds values that are no numbers: {error}.", fix="Clean the source, or choose another target.") from error
+        raise DataError(
+            f"The label column `{target.column}` holds values that are no numbers: {error}.", fix="Clean the source, or choose another target."
+        ) from error
     return numbers if target.above is None else numbers.gt(target.above).astype(float).mask(missing)

@@ -28,15 +28,17 @@ def make_plan(
     metrics: Sequence[str] | None = None,
     intervals: bool = True,
     bins: Mapping[str, Sequence[float] | int] | None = None,
+    classes: tuple[str, ...] | None = None,
 ) -> tuple[Plan, Metrics]:
-    """What to fold for these metrics, checked against the table's columns."""
+    """What to fold for these metrics, checked against the table's columns. `classes` is the label set, found if not given."""
     names = list(metrics) if metrics is not None else metrics_for(task, source.names)
     known = [get_metric(name, task) for name in names]
     if not known:
         raise CaseError("no metric is asked for.", where="metrics", fix="Name at least one, or leave `metrics` out.")
     needs = dict.fromkeys(column for metric in known for column in metric.needs)
     source.require(["y_true", "y_pred", *(needs if task != "multiclass" else ())])
-    classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
+    if classes is None:
+        classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
     chosen, summaries = choose(names, task, classes)
     grouped = groupings(by)
     columns = list(dict.fromkeys(column for entry in grouped for column in entry))

@@ -82,8 +82,10 @@ def _from_pandas(series: pd.Series) -> pa.Array:
         return pa.array([None if value is None or value is pd.NA or value != value else str(value) for value in series], type=pa.large_string())
 
 
-def open_dataset(path: str | Path) -> ds.Dataset:
-    """A Parquet, CSV or Arrow file, or a folder of Parquet parts, as a dataset that can be read in batches."""
+def open_dataset(path: str | Path, dictionaries: Sequence[str] = ()) -> ds.Dataset:
+    """A Parquet, CSV or Arrow file, or a folder of parts, as a dataset that can be read in batches; text columns named in
+    `dictionaries` stay encoded as Parquet has them.
+    """
     place = Path(path)
     if not place.exists():
         raise DataError("is not there.", where=str(path), fix="Check the path.")
@@ -95,8 +97,9 @@ def open_dataset(path: str | Path) -> ds.Dataset:
     kinds: dict[str, Any] = {".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".ipc": "ipc", ".csv": _csv()}
     if sample.suffix.lower() not in kinds:
         raise DataError(f"has an unknown ending `{sample.suffix}`.", where=str(sample), fix="Give .parquet, .csv or .arrow.")
+    kind = kinds[sample.suffix.lower()]
     try:
-        return ds.dataset(str(place), format=kinds[sample.suffix.lower()], exclude_invalid_files=False)
+        return ds.dataset(str(place), format=ds.ParquetFileFormat(dictionary_columns=set(dictionaries)) if kind == "parquet" else kind)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"cannot be read: {str(error).splitlines()[0]}.", where=str(path), fix="Write the file again.") from error
 
@@ -111,7 +114,7 @@ def classes_01(array: pa.Array, column: str, where: str) -> NDArray[np.uint8]:
     """Labels of a binary task as 0 and 1 (n,)."""
     kind = array.type
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind)):
-        values = [value for value in (array.dictionary if pa.types.is_dictionary(kind) else array.unique()).to_pylist()[:4]]
+        values = (array.dictionary if pa.types.is_dictionary(kind) else array.unique()).to_pylist()[:4]
         raise DataError(
             f"`{column}` holds {', '.join(map(repr, values))}, not 0 and 1.", where=where, fix="Write 1 for the positive class and 0 for the other."
         )

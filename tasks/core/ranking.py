@@ -36,7 +36,7 @@ class Ranked:
     @staticmethod
     def of(rows: Rows, names: Sequence[str], members: Sequence[NDArray[np.integer]], masks: NDArray[np.uint64]) -> "Ranked":
         """Keep what the named keys ("score", "score:3" of the class at place 3, "absolute") need."""
-        keys = {name: _key(rows, name) for name in names}
+        keys = {name: key_of(rows, name) for name in names}
         return Ranked(rows.n, keys, rows.y, rows.weight, tuple(members), masks)
 
     def joined(self, other: "Ranked", moves: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> "Ranked":
@@ -51,7 +51,8 @@ class Ranked:
         return Ranked(n, keys, np.concatenate([self.y, other.y]), weight, members, packed.view(np.uint64))
 
 
-def _key(rows: Rows, name: str) -> Floats:
+def key_of(rows: Rows, name: str) -> Floats:
+    """The values (n,) that a key orders rows by."""
     if name.startswith("score:"):
         assert rows.class_scores is not None
         return np.ascontiguousarray(rows.class_scores[:, int(name.removeprefix("score:"))])
@@ -112,11 +113,15 @@ def _running(values: Floats, where: Blocks) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Curves:
-    """Area under the ROC curve with DeLong's standard error, and average precision, by cohort (size,)."""
+    """Area under the ROC curve with DeLong's standard error, and average precision, by cohort (size,). Where scores were
+    kept as histograms the bounds say how far off the two can be; with the rows themselves they are 0.
+    """
 
     auc: Floats
     auc_error: Floats
     average_precision: Floats
+    auc_bound: Floats
+    average_precision_bound: Floats
 
 
 def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Floats, weight: Floats | None) -> Curves:
@@ -125,10 +130,23 @@ def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Float
     """
     w = np.ones(len(y)) if weight is None else weight
     ties = blocks(order, cohort, size, [w * y, w * (1 - y), w * w * y, w * w * (1 - y), y, 1 - y])
-    positive, negative, square_p, square_n, rows_p, rows_n = ties.weights
+    count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in ties.weights[4:])
+    return _curves(ties, size, count_p, count_n, exact=True)
+
+
+def curves_of_histograms(weights: Floats, squares: Floats, count_p: Floats, count_n: Floats) -> Curves:
+    """The same from histograms (size, 2 * bins), the negatives' bins first; rows of one bin count as ties."""
+    size, bins = weights.shape[0], weights.shape[1] // 2
+    split = (weights[:, bins:], weights[:, :bins], squares[:, bins:], squares[:, :bins])
+    cohort = np.repeat(np.arange(size), bins)
+    ties = Blocks(cohort, np.tile(np.arange(bins, dtype=np.float64), size), tuple(part.ravel() for part in split), np.arange(size + 1) * bins)
+    return _curves(ties, size, count_p, count_n, exact=False)
+
+
+def _curves(ties: Blocks, size: int, count_p: Floats, count_n: Floats, *, exact: bool) -> Curves:
+    positive, negative, square_p, square_n = ties.weights[:4]
     below, total_n = _running(negative, ties)
     upto, total_p = _running(positive, ties)
-    count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in (rows_p, rows_n))
 
     def total(values: Floats) -> Floats:
         return np.asarray(np.bincount(ties.cohort, values, minlength=size), dtype=np.float64)
@@ -143,8 +161,64 @@ def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Float
         misses = total_n[ties.cohort] - below + negative
         precision = np.where(hits + misses > 0, hits / (hits + misses), 0.0)
         average = np.where(total_p > 0, total(positive * precision) / total_p, np.nan)
-    auc = np.where((total_p > 0) & (total_n > 0), auc, np.nan)
-    return Curves(np.clip(auc, 0, 1), np.sqrt(variance), np.clip(average, 0, 1))
+        bounds = [np.zeros(size), np.zeros(size)]
+        if not exact:
+            least, most = _precision_within(positive, negative, hits, misses, whole=bool(np.all(square_p == positive)))
+            low, high = total(positive * least) / total_p, total(positive * most) / total_p
+            average = np.where(total_p > 0, (low + high) / 2, np.nan)
+            bounds = [total(positive * negative) / (2 * total_p * total_n), (high - low) / 2]
+    there = (total_p > 0) & (total_n > 0)
+    return Curves(np.where(there, np.clip(auc, 0, 1), np.nan), np.sqrt(variance), np.clip(average, 0, 1), *bounds)
+
+
+def _precision_within(positive: Floats, negative: Floats, hits: Floats, misses: Floats, *, whole: bool) -> tuple[Floats, Floats]:
+    """The least and the most that precision, averaged over the positives of a bin, can be: with all its negatives before
+    them, and after. Sums of 1 / (c + j) lie between logarithms; the tighter upper one holds for weights of 1 (`whole`).
+    """
+    before = hits - positive
+    worst = before + misses
+    least = np.where(worst > 0, 1 - misses / positive * np.log1p(positive / worst), 1.0 - (misses > 0))
+    others = misses - negative
+    best = before + others
+    most = 1 - others / (best + positive)
+    if whole:
+        most = 1 - others / positive * np.log1p(positive / (best + 1))
+    return np.where(positive > 0, np.clip(least, 0, 1), 0.0), np.where(positive > 0, np.clip(most, 0, 1), 0.0)
+
+
+def histogram_bins(rows: Rows, name: str, edges: tuple[float, ...]) -> tuple[NDArray[np.int64], int]:
+    """The bin of each row for a key of `Ranked`; a score's bins are apart for negatives and positives."""
+    key, bins = key_of(rows, name), len(edges) + 1
+    place = np.searchsorted(np.array(edges), key, side="left").astype(np.int64)
+    if name == "absolute":
+        return place, bins
+    positive = rows.y == (int(name.removeprefix("score:")) if name.startswith("score:") else 1)
+    return place + bins * positive, 2 * bins
+
+
+def histogram_edges(key: Floats, bins: int) -> tuple[float, ...]:
+    """Inner edges that cut a sample of a key into bins of about the same size; every value its own bin where there are few."""
+    distinct = np.unique(key)
+    if len(distinct) > bins:
+        distinct = np.unique(np.quantile(key, np.arange(1, bins) / bins, method="inverted_cdf"))
+    return tuple(float(value) for value in distinct)
+
+
+def medians_of_histograms(weights: Floats, edges: tuple[float, ...], count: Floats, z: float) -> tuple[Floats, Floats, Floats]:
+    """Medians from histograms (size, bins): the upper edge of the bin in which half the weight is reached, its limits those
+    of the bins in which the order statistics lie. The median itself lies in the named bin.
+    """
+    tops = np.array([*edges, edges[-1] if edges else 0.0])
+    running = np.cumsum(weights, axis=1)
+    total = running[:, -1]
+
+    def at(share: Floats, shift: int) -> Floats:
+        place = (running < (np.clip(share, 0, 1) * total)[:, None]).sum(axis=1) + shift
+        return np.where(total > 0, tops[np.clip(place, 0, len(tops) - 1)], np.nan)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = np.nan_to_num(z / np.sqrt(count) / 2)
+    return at(np.full(len(total), 0.5), 0), at(0.5 - half, -1), at(0.5 + half, 0)
 
 
 def medians(order: Order, cohort: NDArray[np.integer] | None, size: int, weight: Floats | None, z: float) -> tuple[Floats, Floats, Floats]:

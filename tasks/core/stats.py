@@ -12,7 +12,7 @@ from tasks.core.cells import Cells, Summary
 from tasks.core.cohorts import cohort_name
 from tasks.core.exact import ExactSums, concat
 from tasks.core.intervals import Z
-from tasks.core.ranking import Curves, Order, curves, medians, unpack
+from tasks.core.ranking import Curves, Order, curves, curves_of_histograms, medians, medians_of_histograms, unpack
 
 Floats = NDArray[np.float64]
 
@@ -105,9 +105,15 @@ class Stats:
         return self.ranks[positive]
 
     def _curves(self, positive: int | None) -> Curves:
+        name = "score" if positive is None else f"score:{positive}"
+        if name in self.summary.plan.cut:
+            classes = 2 if positive is None else len(self.summary.plan.classes)
+            truth = 1 if positive is None else positive
+            count = self.rows.reshape(len(self.rows), classes, classes)[:, truth].sum(axis=1)
+            return curves_of_histograms(self.sum(f"histogram:{name}"), self.sum(f"histogram:{name}", 2), count, self.n - count)
         ranked = self.summary.ranked
         assert ranked is not None
-        order = Order.of(ranked.keys["score" if positive is None else f"score:{positive}"])
+        order = Order.of(ranked.keys[name])
         y = (ranked.y == (1 if positive is None else positive)).astype(np.float64)[order.order]
         weight = None if ranked.weight is None else ranked.weight[order.order]
 
@@ -116,13 +122,16 @@ class Stats:
                 got = curves(order, cohort, size, y, weight)
             else:
                 got = curves(Order(order.key[rows], order.order[rows]), cohort, size, y[rows], None if weight is None else weight[rows])
-            return [got.auc, got.auc_error, got.average_precision]
+            return [got.auc, got.auc_error, got.average_precision, got.auc_bound, got.average_precision_bound]
 
         return Curves(*self._ordered(order, one))
 
     @cached_property
     def medians(self) -> tuple[Floats, Floats, Floats]:
         """Median absolute error of every cohort, and its interval."""
+        cut = self.summary.plan.cut
+        if "absolute" in cut:
+            return medians_of_histograms(self.sum("histogram:absolute"), cut["absolute"], self.n, Z)
         ranked = self.summary.ranked
         assert ranked is not None
         order = Order.of(ranked.keys["absolute"])

@@ -41,11 +41,6 @@ class EmissionsResult:
     intensity_kg_per_kwh: float | None
     note: str
 
-    def metrics(self) -> dict[str, float]:
-        """The figures there are, by the names MLflow shows: kilograms of CO2-equivalent, kilowatt-hours, seconds."""
-        figures = {"emissions_kg": self.kg, "energy_kwh": self.kwh, "emissions_covered_seconds": self.covered_seconds}
-        return {name: value for name, value in figures.items() if value is not None}
-
     def __str__(self) -> str:
         if self.kg is None or self.kwh is None:
             return f"unavailable. {self.note}"

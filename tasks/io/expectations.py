@@ -3,6 +3,7 @@
 The context lives in memory and in this call only: no files, no analytics, no progress bars.
 """
 
+import logging
 import os
 import warnings
 from dataclasses import asdict, dataclass
@@ -140,4 +141,6 @@ def _load() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its own imports of modules that Python has deprecated
         import great_expectations
+    # This one sets its own level when imported, and tells of a temporary folder for each context.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations

@@ -48,7 +48,7 @@ class Plain(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no typ
 
     def fit(self, rows: Rows, y: NDArray[Any]) -> "Plain":
         """Fit the estimator on all rows alike."""
-        self.estimator_ = clone(self.estimator).fit(rows.matrix, y)
+        self.estimator_ = fitted(self.estimator, rows.matrix, y)
         return self
 
     def predict(self, rows: Rows) -> NDArray[Any]:
@@ -65,6 +65,14 @@ class Plain(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no typ
     def known_groups(self) -> tuple[str, ...] | None:
         """Labels of the groups that prediction tells apart; None where it needs no groups."""
         return None
+
+
+def fitted(estimator: Any, matrix: Any, y: NDArray[Any], **weights: NDArray[np.float64]) -> Any:
+    """A fitted clone without what forests keep of each training row: weights, which tell group and label, and out-of-bag answers."""
+    fit = clone(estimator).fit(matrix, y, **weights)
+    for kept in ("_sample_weight", "oob_prediction_", "oob_decision_function_"):
+        vars(fit).pop(kept, None)
+    return fit
 
 
 def decision(estimator: Any, matrix: Any) -> NDArray[Any]:

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.core.errors import DataError
-from tasks.core.mitigation.base import Labels, Plain, Rows, decision, positive_score
+from tasks.core.mitigation.base import Labels, Plain, Rows, decision, fitted, positive_score
 
 
 class CorrelationRemover(Plain):
@@ -39,14 +38,14 @@ class CorrelationRemover(Plain):
         indicators = self._indicators(rows.groups)
         self.means_ = indicators.mean(axis=0)
         self.weights_ = np.linalg.lstsq(indicators - self.means_, rows.matrix, rcond=None)[0]
-        self.estimator_ = clone(self.estimator).fit(self.transform(rows.matrix, rows.groups), y)
+        self.estimator_ = fitted(self.estimator, self.transform(rows.matrix, rows.groups), y)
         return self
 
     def transform(self, matrix: NDArray[np.float64], groups: Labels) -> NDArray[np.float64]:
         """The matrix without what the group explains; shape unchanged, Fortran-ordered."""
         check_is_fitted(self, "weights_")
         indicators = self._indicators(groups)
-        centred = np.where(indicators.any(axis=1)[:, None], indicators - self.means_, 0.0)
+        centred = np.where(indicators.sum(axis=1, keepdims=True) > 0, indicators - self.means_, 0.0)
         return np.asfortranarray(matrix - self.alpha * (centred @ self.weights_))
 
     def predict(self, rows: Rows) -> NDArray[Any]:
@@ -58,7 +57,7 @@ class CorrelationRemover(Plain):
         return positive_score(self.estimator_, self.transform(rows.matrix, rows.groups))
 
     def _indicators(self, groups: Labels) -> NDArray[np.float64]:
-        return np.asarray(groups[:, None] == np.array(self.groups_, dtype=object)).astype(np.float64)
+        return np.asarray(np.equal(groups[:, None], np.array(self.groups_, dtype=object)), dtype=np.float64)
 
     @property
     def known_groups(self) -> tuple[str, ...]:

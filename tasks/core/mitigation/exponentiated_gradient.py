@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.core.errors import DataError
-from tasks.core.mitigation.base import Plain, Rows, decision, needs_labels, needs_weights, positive_score
+from tasks.core.mitigation.base import Plain, Rows, decision, fitted, needs_labels, needs_weights, positive_score
 
 PARITIES = {  # constraint: the labels each group must have for its rate to exist
     "demographic_parity": (),
@@ -144,7 +144,7 @@ class _Oracle:
         if self.which is not None:
             cells, index = np.unique(2 * self.which + labels, return_inverse=True)
             matrix, labels, weights = matrix[cells // 2], cells % 2, np.bincount(index, weights=weights)
-        self.fitted = clone(self.estimator).fit(matrix, labels, sample_weight=weights)
+        self.fitted = fitted(self.estimator, matrix, labels, sample_weight=weights)
         answers = decision(self.fitted, self.matrix)
         self.answers = answers if self.which is None else answers[self.which]
         return self

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 
-from tasks.core.mitigation.base import Labels, Plain, Rows, needs_labels, needs_weights
+from tasks.core.mitigation.base import Labels, Plain, Rows, fitted, needs_labels, needs_weights
 
 
 def group_label_weights(groups: Labels, y: NDArray[Any]) -> NDArray[np.float64]:
@@ -52,5 +52,5 @@ class Reweighing(Plain):
             weights = group_label_weights(rows.groups, y)
         else:
             weights = group_weights(rows.groups)
-        self.estimator_ = clone(self.estimator).fit(rows.matrix, y, sample_weight=weights)
+        self.estimator_ = fitted(self.estimator, rows.matrix, y, sample_weight=weights)
         return self

@@ -1,0 +1,294 @@
+"""The whole story on real parts: a store, a ledger, MLflow on SQLite, Evidently, and a Prefect server."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError
+from tasks.core.review import production_version
+from tasks.io.workbench import Workbench
+
+pytestmark = pytest.mark.usefixtures("prefect", "home")
+
+
+def edit(path, old, new):
+    """Change a file's text; the old text must be there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def trained():
+    """A case with its snapshots taken and version 1 registered."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    snapshot("loans")
+    return train("loans")
+
+
+def approve(version=1):
+    from tasks.promotion import write_review
+
+    write_review.fn(Workbench.open("loans"), version, verdict="approve", reviewer="Ada", notes="Looked at every cohort.")
+
+
+def state(bench):
+    """Everything that a repeated run must not change: the ledger's length, the store's objects, Evidently's runs."""
+    return bench.ledger.head(), sorted(path.name for path in bench.home.store.rglob("*") if path.is_file()), bench.workspace.runs("loans")
+
+
+def test_documented_case_runs_without_code(project):
+    """The two files of docs/your-data.md are a whole case: it is trained, reviewed, promoted, and each later month scored once."""
+    from flows.infer import infer
+    from flows.lifecycle import lifecycle
+
+    summary = lifecycle("loans")
+    assert summary["model"] == {"name": "loans", "version": 1}
+    assert [one["name"] for one in summary["candidates"]] == ["logistic", "reweighed", "thresholds"]
+    assert summary["missing"] == []
+    assert [(month["period"], month["rows"]) for month in summary["months"]] == [("2024-02", 600), ("2024-03", 600)]
+    cohorts = {row["cohort"] for row in summary["candidates"][0]["cohorts"]}
+    assert cohorts == {"overall", "region=Nord", "region=Süd", "region=Ost"}
+
+    bench = Workbench.open("loans")
+    assert bench.registry.alias("loans", "production") == 1
+    assert "Orders a queue" in bench.registry.version("loans", 1).description
+    before = state(bench)
+    assert infer("loans")["months"] == []
+    assert [month["period"] for month in infer("loans", "2024-02")["months"]] == ["2024-02"]
+    assert state(bench) == before
+
+    again = lifecycle("loans")
+    assert again["model"] == summary["model"]
+    assert again["months"] == summary["months"]
+
+
+def test_reported_figures_are_those_of_the_test_rows(project):
+    """Accuracy on the summary is scikit-learn's on the rows that were neither fitted nor chosen on."""
+    from sklearn.metrics import accuracy_score
+
+    from tasks.io.models import load
+    from tasks.training import load_window
+
+    result = trained()
+    bench = Workbench.open("loans")
+    window = load_window.fn(bench)
+    frame, target = window.rows("test")
+    registered = bench.ledger.events("loans")[0]
+    candidate = load(bench.registry.fetch_model("loans", 1, registered.body["model"]))
+    chosen = next(one for one in result["candidates"] if one["name"] == result["chosen"])
+    assert chosen["metrics"]["accuracy"] == pytest.approx(accuracy_score(target, candidate.predict(frame)), abs=1e-12)
+    assert len(frame) == 150
+    assert not set(frame["row_id"]) & set(window.rows("train")[0]["row_id"])
+
+
+def test_promotion_waits_for_everything_and_says_all_of_it(project):
+    """Without a review and with an empty card nothing is promoted; both are named, and the refusal is recorded."""
+    from flows.promote import promote
+
+    edit(project / "configs/loans.yaml", "  risks: Applications from some regions may wait longer.\n", '  risks: ""\n')
+    trained()
+    result = promote("loans", 1)
+    assert not result.promoted
+    assert result.missing == ("the card's `risks` is empty", "no review has been written")
+    bench = Workbench.open("loans")
+    assert bench.registry.alias("loans", "production") is None
+    assert bench.ledger.events("loans")[-1].kind == "refused"
+
+    approve()
+    bench.registry.set_tags("loans", 1, {"card.risks": "Filled by the reviewer in MLflow."})
+    assert promote("loans", 1).promoted
+    assert bench.registry.alias("loans", "production") == 1
+
+
+def test_limit_that_does_not_hold_blocks_an_approved_version(project):
+    """An approval does not overrule the gate."""
+    from flows.promote import promote
+
+    edit(project / "configs/loans.yaml", "at_least: 0.55, must_show: no_worse", "at_least: 0.99")
+    trained()
+    approve()
+    result = promote("loans", 1)
+    assert not result.promoted
+    assert len(result.missing) == 1
+    assert "balanced_accuracy for overall is" in result.missing[0]
+
+
+def test_alias_set_by_hand_without_approval_is_refused_and_the_last_good_version_serves(project):
+    """A version that nobody approved does not serve because somebody moved the alias in MLflow."""
+    from flows.infer import infer
+    from flows.promote import promote
+    from flows.train import train
+
+    trained()
+    bench = Workbench.open("loans")
+    bench.registry.set_alias("loans", "production", 1)
+    with pytest.raises(DataError, match="no review has been written"):
+        infer("loans")
+    assert bench.store.list("loans", "predictions") == []
+
+    approve()
+    promote("loans", 1)
+    edit(project / "configs/loans.yaml", "periods: {column: month}", "periods: {column: month}\nseed: 5")
+    assert train("loans")["model"]["version"] == 2
+    bench.registry.set_alias("loans", "production", 2)
+    result = infer("loans", "2024-02")
+    assert result["model"]["version"] == 1
+    assert "version 2, which may not serve: no review has been written" in result["notice"]
+    assert "Version 1 serves on" in result["notice"]
+    assert bench.registry.alias("loans", "production") == 1
+
+    approve(2)
+    bench.registry.set_alias("loans", "production", 2)
+    adopted = infer("loans", "2024-03")
+    assert adopted["model"]["version"] == 2
+    assert production_version(bench.ledger.events("loans")) == 2
+
+
+def test_nothing_in_production_is_said(project):
+    """Inference before any promotion says what to do."""
+    from flows.infer import infer
+    from flows.snapshot import snapshot
+
+    snapshot("loans")
+    with pytest.raises(DataError, match="no model in production yet.*equipoise train loans"):
+        infer("loans")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit"])
+def test_damaged_model_is_not_loaded(project, damage):
+    """A model file with other bytes than those registered is refused before it is read."""
+    from flows.infer import infer
+    from flows.promote import promote
+
+    trained()
+    approve()
+    promote("loans", 1)
+    [model] = (project / "home/artifacts").rglob("model.skops")
+    data = bytearray(model.read_bytes())
+    if damage == "truncated":
+        model.write_bytes(data[: len(data) // 2])
+    else:
+        data[len(data) // 2] ^= 1
+        model.write_bytes(data)
+    with pytest.raises(IntegrityError, match="loans version 1.*digest"):
+        infer("loans")
+    assert Workbench.open("loans").store.list("loans", "predictions") == []
+
+
+def test_corrupt_snapshot_is_not_read(project):
+    """One flipped bit in a stored snapshot stops training, naming the object."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    snapshot("loans")
+    bench = Workbench.open("loans")
+    manifest = bench.store.find("loans", "features", "2024-01")
+    path = bench.store.path(manifest.digest)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match=path.name):
+        train("loans")
+
+
+def test_changed_source_is_a_conflict_and_the_snapshot_stays(project):
+    """The same period with other bytes is refused; the first snapshot stands."""
+    from flows.snapshot import snapshot
+
+    snapshot("loans")
+    bench = Workbench.open("loans")
+    before = bench.snapshot("features", "2024-01")[1]
+    table = pd.read_csv(project / "loans.csv")
+    table.loc[0, "amount"] += 1
+    table.to_csv(project / "loans.csv", index=False)
+    with pytest.raises(ConflictError, match="2024-01"):
+        snapshot("loans")
+    pd.testing.assert_frame_equal(bench.snapshot("features", "2024-01")[1], before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="income"), "column `income` is missing"),
+        (lambda table: table.rename(columns={"income": "Income"}), "`income` is missing.*`Income` looks like it"),
+        (lambda table: table.assign(surprise=1), "column `surprise` is unknown"),
+        (lambda table: table.assign(income="high"), "`income` should hold numbers and holds text"),
+        (lambda table: table.assign(income=float("nan")), "`income` has no value in any row"),
+    ],
+)
+def test_month_whose_schema_moved_is_refused_before_scoring(project, change, message):
+    """Missing, renamed, extra, retyped and empty columns are named, and nothing is stored."""
+    from flows.infer import infer
+    from flows.promote import promote
+    from flows.snapshot import snapshot
+
+    trained()
+    approve()
+    promote("loans", 1)
+    table = pd.read_csv(project / "loans.csv")
+    later = change(table[table["month"] == "2024-03-15"].assign(month="2024-04-15", id=lambda rows: "N" + rows["id"]))
+    later.to_csv(project / "loans.csv", index=False)
+    snapshot("loans", "2024-04")
+    with pytest.raises(DataError, match=message):
+        infer("loans", "2024-04")
+    assert Workbench.open("loans").store.list("loans", "predictions") == []
+
+
+def test_flagged_feature_blocks_until_a_waiver_stands(project):
+    """A proxy among the features stops training, saying both ways out; a waiver lets it, until its day has passed."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    case = project / "configs/loans.yaml"
+    edit(case, "features: [amount, income]", "features: [amount, income, region]")
+    snapshot("loans")
+    with pytest.raises(CaseError, match=r"`region` is flagged `proxy` in catalog/loans\.yaml.*waiver"):
+        train("loans")
+    waiver = "waivers: [{column: region, who: Ada, why: Tried for one month., until: %s}]\n"
+    case.write_text(case.read_text(encoding="utf-8") + waiver % "2020-01-01", encoding="utf-8")
+    with pytest.raises(CaseError, match="2020-01-01"):
+        train("loans")
+    edit(case, "2020-01-01", "2999-01-01")
+    assert train("loans")["model"]["version"] == 1
+
+
+def test_labels_that_come_later_are_joined_by_row_id(project):
+    """Production is evaluated on a month's labels, which the scores did not need."""
+    from flows.evaluate import evaluate
+    from flows.infer import infer
+    from flows.promote import promote
+
+    trained()
+    approve()
+    promote("loans", 1)
+    infer("loans")
+    result = evaluate("loans")
+    assert (result["period"], result["rows"]) == ("2024-03", 600)
+    overall = {row["metric"]: row for row in result["cohorts"] if row["cohort"] == "overall"}
+    bench = Workbench.open("loans")
+    scored = bench.store.get_frame(bench.store.find("loans", "predictions", "v1-2024-03").digest)
+    labels = bench.snapshot("labels", "2024-03")[1]
+    right = scored.merge(labels, on="row_id").eval("y_pred == (repaid == 'yes')").mean()
+    assert overall["accuracy"]["value"] == pytest.approx(right, abs=1e-12)
+
+
+def test_runs_artifacts_and_event_are_in_prefect(project):
+    """A drifted month leaves its artifacts in Prefect and emits the event that training listens for."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from flows.lifecycle import lifecycle
+
+    table = pd.read_csv(project / "loans.csv")
+    table.loc[table["month"] == "2024-03-15", "income"] += 30_000
+    table.to_csv(project / "loans.csv", index=False)
+    summary = lifecycle("loans")
+    assert [month["drifted_columns"] for month in summary["months"]] == [[], ["income"]]
+    with get_client(sync_client=True) as client:
+        keys = {artifact.key for artifact in client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="loans-%")))}
+    assert {"loans-training", "loans-cohorts", "loans-mlflow", "loans-inference-2024-03", "loans-drift-2024-03", "loans-evidently"} <= keys
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
