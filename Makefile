@@ -17,8 +17,9 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/equipoise demo
 
+# One thread a process: two test processes whose libraries each start two threads spin against each other.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -216,7 +216,7 @@ def main() -> Any:
     except KeyboardInterrupt:
         terminal.fail("Stopped.")
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  # the last stop before the user: say it is our fault, not theirs
+    except Exception as error:  # the last stop before the user: say it is our fault, not theirs
         if terminal.debug:
             raise
         terminal.fail(f"This is a fault in Equipoise: {type(error).__name__}: {error}\nRun it again with --debug for the traceback: equipoise --debug ...")

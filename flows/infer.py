@@ -40,4 +40,10 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
                 if report.drifted:
                     announce_drift(case, production.version, due, report)
             months.append(month)
-    return {"case": case, "model": {"name": case, "version": production.version}, "months": months, "notice": production.notice, "emissions_kg": meter.result.kg}
+    return {
+        "case": case,
+        "model": {"name": case, "version": production.version},
+        "months": months,
+        "notice": production.notice,
+        "emissions_kg": meter.result.kg,
+    }

@@ -128,7 +128,15 @@ def months(found: Sequence[Mapping[str, Any]]) -> None:
     for month in found:
         prediction = month["prediction"]
         shown = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
-        _add(table, month["period"], f"{month['rows']:,}", "DRIFTED" if month["drifted"] else "ok", f"{month['share']:.2f}", ", ".join(month["drifted_columns"]) or "–", shown)
+        _add(
+            table,
+            month["period"],
+            f"{month['rows']:,}",
+            "DRIFTED" if month["drifted"] else "ok",
+            f"{month['share']:.2f}",
+            ", ".join(month["drifted_columns"]) or "–",
+            shown,
+        )
     _out.print(table)
 
 
@@ -155,7 +163,9 @@ def cohorts(rows: Sequence[Mapping[str, Any]], title: str = "Cohorts") -> None:
 def findings(found: Sequence[Any]) -> None:
     """Findings of the catalogue check, those that block first."""
     for finding in sorted(found, key=lambda finding: finding.severity != "block"):
-        _out.print(f"[bold red]BLOCKS[/]  {escape(str(finding))}" if finding.severity == "block" else f"[yellow]warns[/]   {escape(str(finding))}", soft_wrap=True)
+        _out.print(
+            f"[bold red]BLOCKS[/]  {escape(str(finding))}" if finding.severity == "block" else f"[yellow]warns[/]   {escape(str(finding))}", soft_wrap=True
+        )
 
 
 def status(case: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -17,7 +17,9 @@ EVENT = "equipoise.drift"
 
 
 @step("measure drift", task_run_name="drift {period}")
-def measure_drift(bench: Workbench, current: pd.DataFrame, *, version: int, period: str, reference: str, kinds: Mapping[str, Kind], predictions: str) -> DriftReport:
+def measure_drift(
+    bench: Workbench, current: pd.DataFrame, *, version: int, period: str, reference: str, kinds: Mapping[str, Kind], predictions: str
+) -> DriftReport:
     """Drift of each feature, and of the prediction beside them, from the reference.
 
     The report goes into the store and, dated by the period, into the case's Evidently project, once for each model version.
@@ -29,7 +31,9 @@ def measure_drift(bench: Workbench, current: pd.DataFrame, *, version: int, peri
         bench.store.get_frame(reference), current, columns=features, prediction=("prediction", "numeric"), settings=case.drift
     )
     bench.workspace.record(case.case, period, str(version), report, snapshot, {"predictions": predictions})
-    body = canonical_json({"period": period, "version": version, "reference": reference, "predictions": predictions, "columns": report.frame().to_dict("records")})
+    body = canonical_json(
+        {"period": period, "version": version, "reference": reference, "predictions": predictions, "columns": report.frame().to_dict("records")}
+    )
     bench.store.record(
         Manifest(
             stream=case.case,

@@ -21,7 +21,7 @@ class Choice:
 
 
 @step("evaluate on every cohort", task_run_name="evaluate {what}")
-def evaluate_predictions(case: Case, predictions: pd.DataFrame, what: str) -> CohortReport:
+def evaluate_predictions(case: Case, predictions: pd.DataFrame, what: str) -> CohortReport:  # noqa: ARG001  # names the task run
     """The case's metrics on the case's cohorts. `what` names the evaluation in Prefect's UI."""
     return evaluate(
         predictions,

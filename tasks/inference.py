@@ -9,12 +9,13 @@ import pandas as pd
 from tasks.core.candidates import Candidate
 from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
-from tasks.core.review import Event, production_version, registration
 from tasks.core.outcome import target_values
+from tasks.core.review import Event, production_version, registration
 from tasks.io.models import load
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
+
 
 @dataclass(frozen=True)
 class Production:
@@ -59,7 +60,10 @@ def find_production(bench: Workbench) -> Production:
             ledger.append(case, "refused", alias, {"missing": missing, "by": "inference"})
             registry.set_tags(case, alias, {"equipoise.refused": notice})
             if recorded is None:
-                raise DataError(f"{notice} No other version was ever promoted.", fix=f"Run: equipoise review {case} {alias} --approve --reviewer NAME, then: equipoise promote {case} {alias}")
+                raise DataError(
+                    f"{notice} No other version was ever promoted.",
+                    fix=f"Run: equipoise review {case} {alias} --approve --reviewer NAME, then: equipoise promote {case} {alias}",
+                )
             notice += f" Version {recorded} serves on, and the alias points to it again."
     if recorded is None:
         raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
@@ -150,10 +154,14 @@ def labelled_predictions(bench: Workbench, production: Production, period: str |
     served = {month["period"]: month["predictions"] for month in served_months(bench, production.version)}
     labelled = [found for found in bench.periods("labels") if found in served]
     if period is None and not labelled:
-        raise DataError(f"No period that version {production.version} of `{bench.case.case}` has scored has labels yet.", fix=f"Run: equipoise infer {bench.case.case}")
+        raise DataError(
+            f"No period that version {production.version} of `{bench.case.case}` has scored has labels yet.", fix=f"Run: equipoise infer {bench.case.case}"
+        )
     chosen = period or labelled[-1]
     if chosen not in served:
-        raise DataError(f"Version {production.version} of `{bench.case.case}` has not scored {chosen}.", fix=f"Run: equipoise infer {bench.case.case} --period {chosen}")
+        raise DataError(
+            f"Version {production.version} of `{bench.case.case}` has not scored {chosen}.", fix=f"Run: equipoise infer {bench.case.case} --period {chosen}"
+        )
     _, features = bench.snapshot("features", chosen)
     _, labels = bench.snapshot("labels", chosen)
     whole = features.merge(labels, on="row_id", validate="one_to_one").merge(bench.store.get_frame(served[chosen]), on="row_id", validate="one_to_one")

@@ -8,6 +8,7 @@ from tasks.core.review import production_version, registration
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 
+
 @dataclass(frozen=True)
 class Promotion:
     """What came of asking for a promotion. A refusal is a result, with everything that is missing."""

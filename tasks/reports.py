@@ -55,7 +55,10 @@ def report_period(bench: Workbench, month: Mapping[str, Any], *, version: int, d
         f"# {case} {period}: {'drifted' if drift.drifted else 'no drift'}",
         f"{month['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
         *([f"**{plain(notice)}**"] if notice else []),
-        table(["column", "method", "score", "limit", "verdict"], ([r["column"], r["method"], f"{r['score']:.3g}", f"{r['limit']:g}", "drifted" if r["drifted"] else "ok"] for r in frame.to_dict("records"))),
+        table(
+            ["column", "method", "score", "limit", "verdict"],
+            ([r["column"], r["method"], f"{r['score']:.3g}", f"{r['limit']:g}", "drifted" if r["drifted"] else "ok"] for r in frame.to_dict("records")),
+        ),
         "## Findings of the catalogue check",
         "\n".join(f"- {plain(finding)}" for finding in findings) or "None.",
     ]

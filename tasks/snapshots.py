@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from tasks.core.case import shift_period
 from tasks.core.errors import DataError, nearest
 from tasks.core.simulation import simulate
 from tasks.io.sources import months_of, read_source, shown, with_row_ids
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
-from tasks.core.case import shift_period
 
 
 @step("take snapshots")

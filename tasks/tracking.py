@@ -204,7 +204,9 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
 def log_evaluation(bench: Workbench, *, version: int, period: str, report: CohortReport) -> str:
     """A run for a version on a labelled period, below the run that trained it. Returns its id."""
     frame = report.frame()
-    figures = {f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]}
+    figures = {
+        f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]
+    }
     return str(
         bench.runs.log_child(
             bench.registry.version(bench.case.case, version).run_id,
@@ -245,7 +247,8 @@ def _alternatives(metric: str, trained: Sequence[Trained]) -> list[dict[str, Any
 def _energy(emissions: EmissionsResult) -> str:
     if emissions.kg is None or emissions.kwh is None:
         return f"Not known: {emissions.note}"
-    return f"{emissions.kwh * 1000:.3g} Wh and {emissions.kg * 1000:.3g} g of CO2-equivalent on the grid of {emissions.country}, {emissions.method}. {emissions.note}"
+    cost = f"{emissions.kwh * 1000:.3g} Wh and {emissions.kg * 1000:.3g} g of CO2-equivalent"
+    return f"{cost} on the grid of {emissions.country}, {emissions.method}. {emissions.note}"
 
 
 def _flow_run() -> dict[str, str]:

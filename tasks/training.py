@@ -9,8 +9,8 @@ import pandas as pd
 from tasks.core.candidates import Candidate, build
 from tasks.core.case import CandidateSpec
 from tasks.core.errors import DataError
-from tasks.core.splits import split
 from tasks.core.outcome import target_values
+from tasks.core.splits import split
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 
@@ -63,7 +63,9 @@ def load_window(bench: Workbench, last: str | None = None) -> Window:
     target = target_values(bench.case, whole)
     labelled = target.notna()
     if not labelled.any():
-        raise DataError(f"No row of {periods[0]} to {periods[-1]} has a label in `{bench.case.target.column}`.", fix="Take the snapshots again once labels are there.")
+        raise DataError(
+            f"No row of {periods[0]} to {periods[-1]} has a label in `{bench.case.target.column}`.", fix="Take the snapshots again once labels are there."
+        )
     frame, target = whole[labelled].reset_index(drop=True), target[labelled].reset_index(drop=True)
     if bench.case.task == "binary":
         target = target.astype(int)

@@ -80,4 +80,3 @@ def prefect():
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
-

@@ -56,7 +56,9 @@ def test_no_key_is_documented_that_is_not_there():
     """Each table row of docs/cases.md that names a key is a key of the model, or a mitigation."""
     known = {line for section in sections() for line in section.splitlines()}
     rows = [line for line in (PROJECT / "docs/cases.md").read_text().splitlines() if line.startswith("| `")]
-    stale = [row for row in rows if row not in known and not re.match(r"\| `(reweighing|correlation_remover|exponentiated_gradient|threshold_optimizer)` ", row)]
+    stale = [
+        row for row in rows if row not in known and not re.match(r"\| `(reweighing|correlation_remover|exponentiated_gradient|threshold_optimizer)` ", row)
+    ]
     assert stale == []
 
 

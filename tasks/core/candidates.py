@@ -1,7 +1,8 @@
 """Candidates: an estimator with or without a remedy, fitted on and predicting from raw rows."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries no types
+from threadpoolctl import threadpool_limits
 
 from tasks.core.case import CandidateSpec, Case
 from tasks.core.encoding import Encoder, Form, Kind, tidy
@@ -98,7 +99,7 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         try:
             labels = self._labels(y)
             encoder = clone(self.encoder).fit(tidy(frame, self.kinds))
-            with threadpool_limits(1, user_api="blas"), threadpool_limits(1 if len(frame) < THREADS_FROM else None, user_api="openmp"):
+            with _threads(len(frame)):
                 model = clone(self.model).fit(self._rows(frame, encoder, groups=bool(self.aims)), labels)
             if hasattr(model, "choose"):
                 if validation is None:
@@ -114,12 +115,15 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
         """0 or 1 (int64) for a binary task, float64 for regression; shape (n_rows,). Raises DataError for columns that do not fit."""
         rows = self._read(frame)
-        return np.asarray(self.model_.predict(rows))
+        with _threads(len(frame)):
+            return np.asarray(self.model_.predict(rows))
 
     def predict_score(self, frame: pd.DataFrame) -> NDArray[np.float64] | None:
         """The probability of the positive class, shape (n_rows,); None for regression."""
         rows = self._read(frame)
-        return self.model_.predict_score(rows)
+        with _threads(len(frame)):
+            scores: NDArray[np.float64] | None = self.model_.predict_score(rows)
+        return scores
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
         """Rows for each group label that fitting did not show and that takes the remedy's fallback; empty when all are known."""
@@ -142,7 +146,7 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         rows = Rows(encoder.transform(columns))
         if groups:
             rows = rows._replace(groups=label_groups(frame, self.aims, self.bins))
-        return rows._replace(keys=row_keys([*columns.values(), rows.groups])) if self.model.draws else rows
+        return rows._replace(keys=row_keys([*columns.values(), *([rows.groups] if groups else [])])) if self.model.draws else rows
 
     def _labels(self, y: ArrayLike) -> NDArray[Any]:
         labels = np.asarray(y, dtype=np.float64)
@@ -164,6 +168,13 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
     @property
     def _where(self) -> str:
         return f"{self.place}, step {self.step}" if self.step else self.place
+
+
+@contextmanager
+def _threads(rows: int) -> Iterator[None]:
+    """One thread for small work; for large work as many as OpenMP is set to. BLAS, which has little to do here, keeps to one."""
+    with threadpool_limits(1, user_api="blas"), threadpool_limits(1 if rows < THREADS_FROM else None, user_api="openmp"):
+        yield
 
 
 def build(spec: CandidateSpec, case: Case, kinds: Mapping[str, Kind]) -> Candidate:

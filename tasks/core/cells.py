@@ -15,6 +15,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core.declared import Cost, Prevalence
 from tasks.core.errors import DataError
 from tasks.core.exact import ExactSums
 from tasks.core.ranking import Ranked
@@ -36,6 +37,8 @@ class Plan:
     ranked: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     cuts: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    costs: tuple[Cost, ...] = ()
+    prevalence: Prevalence | None = None
 
     @property
     def cut(self) -> dict[str, tuple[float, ...]]:

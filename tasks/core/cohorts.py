@@ -7,7 +7,7 @@ the rows without a value `race=missing`. A condition is named by its author.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def interval_labels(edges: Sequence[float]) -> list[str]:
 def check_edges(edges: Sequence[float], column: str) -> list[float]:
     """The inner edges as floats, or a CaseError when they do not rise."""
     floats = [float(edge) for edge in edges]
-    if not floats or not all(np.isfinite(floats)) or any(low >= high for low, high in zip(floats, floats[1:], strict=False)):
+    if not floats or not all(np.isfinite(floats)) or any(low >= high for low, high in pairwise(floats)):
         raise CaseError(f"edges {list(edges)} do not rise.", where=f"bins.{column}", fix="Give one or more finite inner edges in rising order.")
     return floats
 
@@ -239,8 +239,8 @@ def memberships(frame: pl.DataFrame, conditions: Mapping[str, pl.Expr]) -> list[
     """One Boolean column (n,) for each condition: true where it holds, false where it does not or cannot be told."""
     if not conditions:
         return []
-    try:
-        held = frame.select(expression.alias(str(index)) for index, expression in enumerate(conditions.values()))
+    try:  # lazily, so that what conditions share is computed once
+        held = frame.lazy().select(expression.alias(str(index)) for index, expression in enumerate(conditions.values())).collect()
     except pl.exceptions.PolarsError:
         held = pl.DataFrame({str(index): _one(frame, name, expression) for index, (name, expression) in enumerate(conditions.items())})
     for name, series in zip(conditions, held, strict=True):

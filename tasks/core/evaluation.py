@@ -37,19 +37,24 @@ def evaluate(
     seed: int = 0,
     bins: Mapping[str, Sequence[float] | int] | None = None,
     min_support: int = MIN_SUPPORT,
+    costs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    prevalence: Mapping[str, Mapping[Any, float]] | None = None,
 ) -> CohortReport:
     """Evaluate a predictions table on every cohort.
 
     `by` names groupings, each a column or several crossed; `where` names SQL conditions on raw columns; `bins` gives inner
     edges of a numeric column, or a number of quantile bins; `metrics` are names of tasks.core.metrics (all that the
     columns suffice for unless given); `baseline` is another table of predictions for the same rows. A file or folder of more
-    than four million rows is read in batches (tasks.core.streaming).
+    than four million rows is read in batches (tasks.core.streaming). `costs` and `prevalence` are what tasks.core.declared
+    says.
     """
+    asked: dict[str, Any] = {"task": task, "by": by, "where": where, "metrics": metrics, "intervals": intervals, "bins": bins}
+    asked |= {"costs": costs, "prevalence": prevalence}
     if baseline is None and isinstance(predictions, (str, Path)) and is_large(predictions):
-        plan, chosen = stream_plan(predictions, task=task, by=by, where=where, metrics=metrics, intervals=intervals, bins=bins)
+        plan, chosen = stream_plan(predictions, **asked)
         return report_of(fold_stream(predictions, plan), chosen, intervals=intervals, seed=seed, min_support=min_support)
     source = Source(predictions)
-    plan, chosen = make_plan(source, task=task, by=by, where=where, metrics=metrics, intervals=intervals, bins=bins)
+    plan, chosen = make_plan(source, **asked)
     if baseline is None:
         return report_of(summarise(source, plan), chosen, intervals=intervals, seed=seed, min_support=min_support)
     if not intervals:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.core.cells import Cells, Plan, Summary, sort_labels
 from tasks.core.cohorts import MAX_GROUPS, Codes, encode, memberships, parse_conditions, too_many
+from tasks.core.declared import reweighted, row_costs
 from tasks.core.errors import DataError
 from tasks.core.exact import ExactSums, split
 from tasks.core.predictions import Source
@@ -22,7 +23,8 @@ from tasks.core.targets import Rows, read_rows
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-DENSE = 2**22  # joint codes up to here are counted in place; beyond, they are made dense first
+FEW = 2**12  # joint codes up to here are counted in place; beyond, those that occur are numbered first
+DENSE = 2**24  # joint codes up to here are numbered by a table, beyond by sorting
 CELLS = 2**27  # counts kept at most
 HISTOGRAMS = 2**25  # sums by bin kept at most, each of 24 bytes
 BLOCK = 2**15  # rows of condition masks expanded at a time
@@ -46,8 +48,13 @@ class Slices:
 
 
 def read(source: Source, plan: Plan) -> Rows:
-    """The rows of a table as the plan needs them."""
-    return read_rows(source, plan.task, scored=plan.scored, classes=plan.classes)
+    """The rows of a table as the plan needs them, weighted and costed as it declares."""
+    rows = read_rows(source, plan.task, scored=plan.scored, classes=plan.classes)
+    if plan.prevalence is not None:
+        rows.weight = reweighted(source, rows.weight, plan.prevalence)
+    if plan.costs:
+        rows.made["cost"] = row_costs(source, rows.outcome, plan.costs)
+    return rows
 
 
 def summarise(source: Source, plan: Plan) -> Summary:
@@ -104,15 +111,13 @@ def _fold(rows: Rows, columns: tuple[str, ...], codes: list[Codes], digits: dict
     if size == 1:
         dense: NDArray[np.integer] = np.zeros(rows.n, dtype=np.int64)
         present = np.zeros(1, dtype=np.int64)
-    elif size * rows.outcomes <= DENSE:
+    elif size <= FEW:
         dense, present = joint, np.arange(size)
     else:
-        present, dense = np.unique(joint, return_inverse=True)
+        present, dense = _compressed(joint, size)
         size = len(present)
     if size > MAX_GROUPS:
-        found = len(np.unique(joint))
-        if found > MAX_GROUPS:
-            raise too_many(", ".join(columns), found)
+        raise too_many(", ".join(columns), size)
     if size * rows.outcomes > CELLS:
         raise DataError(
             f"`{', '.join(columns)}` makes {size:,} groups of {rows.outcomes:,} outcomes, too many to count.",
@@ -132,6 +137,17 @@ def _fold(rows: Rows, columns: tuple[str, ...], codes: list[Codes], digits: dict
         total = ExactSums(entry.top, lanes)
         sums[key] = total if entry.bins is None else total.reshape(size, entry.size)
     return _canonical(columns, codes, present, counts, sums, dense)
+
+
+def _compressed(joint: NDArray[np.integer], size: int) -> tuple[Ints, NDArray[np.integer]]:
+    """The codes that occur, and each row's place among them."""
+    if size > DENSE:
+        present, dense = np.unique(joint, return_inverse=True)
+        return present.astype(np.int64), dense
+    present = np.flatnonzero(np.bincount(joint, minlength=size))
+    place = np.zeros(size, dtype=np.int32)
+    place[present] = np.arange(len(present))
+    return present, place[joint]
 
 
 def _count(dense: NDArray[np.integer], outcome: NDArray[np.integer], size: int, outcomes: int) -> Ints:
@@ -182,11 +198,23 @@ def _masks(source: Source, rows: Rows, plan: Plan) -> NDArray[np.uint64]:
     conditions = parse_conditions(plan.where, [*source.names, *virtual])
     used = list(dict.fromkeys(column for expression in conditions.values() for column in expression.meta.root_names()))
     frame = source.polars([column for column in used if column not in virtual])
-    frame = frame.with_columns(pl.Series(name, values) for name, values in virtual.items() if name in used)
+    frame = pl.DataFrame([*frame.get_columns(), *(pl.Series(name, values) for name, values in virtual.items() if name in used)])
     bits = np.zeros((len(conditions), words * 8), dtype=np.uint8)
     for index, series in enumerate(memberships(frame, conditions)):
-        bits[index, : -(-rows.n // 8)] = np.packbits(series.to_numpy(), bitorder="little")
+        bits[index, : -(-rows.n // 8)] = _packed(series)
     return bits.view(np.uint64)
+
+
+def _packed(series: pl.Series) -> NDArray[np.uint8]:
+    """A Boolean column as bits, row 0 the lowest of the first byte: Arrow's own buffer where it starts at a byte."""
+    array = series.to_arrow()
+    if array.offset % 8 or array.null_count:
+        return np.packbits(series.to_numpy(), bitorder="little")
+    start, size = array.offset // 8, -(-len(array) // 8)
+    packed = np.frombuffer(array.buffers()[1], dtype=np.uint8)[start : start + size].copy()
+    if len(array) % 8:
+        packed[-1] &= (1 << len(array) % 8) - 1  # bits beyond the last row mean nothing
+    return packed
 
 
 def _fold_filters(rows: Rows, names: tuple[str, ...], masks: NDArray[np.uint64], digits: dict[str, _Digits]) -> Cells:

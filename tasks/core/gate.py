@@ -1,6 +1,6 @@
 """The gate: limits in, a decision out. It compares intervals, and silence never passes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -77,12 +77,12 @@ def worst_excess(decision: Decision) -> int:
     return sum(check.outcome != "passed" for check in decision.checks)
 
 
-def _gap_figures(row: dict[str, Any] | None) -> dict[str, Any] | None:
+def _gap_figures(row: Mapping[Hashable, Any] | None) -> Mapping[Hashable, Any] | None:
     """A gap's row in the shape of a cohort's: its figure is the difference."""
     return None if row is None else {**row, "value": row["difference"]}
 
 
-def _check(limit: Limit, subject: str, row: dict[str, Any] | None) -> Check:
+def _check(limit: Limit, subject: str, row: Mapping[Hashable, Any] | None) -> Check:
     sign, bound = ("<=", limit.at_most) if limit.at_most is not None else (">=", limit.at_least)
     assert bound is not None  # Limit's own validator saw to it
     stated = f"{subject} {sign} {bound:g} ({'must be shown' if limit.must_show == 'better' else 'must not be shown broken'})"

@@ -20,9 +20,12 @@ Better = Literal["higher", "lower", "zero", "none"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `low` and `high` bound its values; `better` says which way is; `needs` names columns beyond y_true and
-    y_pred; `quantities` and `ranked` name what must be summed or kept in order for it; `each_class` stands for one per class. A fairness summary has `summary_of`: it is no figure of a
-    cohort but of a grouping, read from the gaps of those metrics.
+    """One metric.
+
+    `low` and `high` bound its values; `better` says which way is; `needs` names columns beyond y_true and y_pred (`costs` a
+    declaration); `quantities` and `ranked` name what must be summed or kept in order for it; `each_class` stands for one
+    metric per class. A fairness summary has `summary_of`: it is no figure of a cohort but of a grouping, read from the gaps
+    of those metrics.
     """
 
     name: str
@@ -106,6 +109,7 @@ _TABLE = (
         S,
         ("calibration_rows", "calibration_true", "calibration_score"),
     ),
+    Metric("expected_cost", B, "mean of the cost declared for each row's outcome", -INF, INF, "lower", of.mean("cost"), "Elkan 2001", ("costs",), ("cost",)),
     Metric("accuracy", C, "rows told rightly / n", 0, 1, "higher", multi.accuracy, SKLEARN),
     Metric("balanced_accuracy", C, "mean over true classes of recall", 0, 1, "higher", multi.averaged("recall", "balanced"), SKLEARN),
     Metric("macro_precision", C, "mean over classes of precision", 0, 1, "higher", multi.averaged("precision", "macro"), SKLEARN),

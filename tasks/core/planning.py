@@ -1,11 +1,13 @@
 """Planning: what to fold for the metrics and cohorts asked for, and the report of what was folded."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tasks.core.cells import Plan, Summary
 from tasks.core.cohorts import check_edges, groupings, numeric, parse_conditions, quantile_edges
+from tasks.core.declared import parse_costs, parse_prevalence
 from tasks.core.errors import CaseError, nearest
 from tasks.core.estimates import Context, Estimate
 from tasks.core.labels import find_classes
@@ -29,13 +31,19 @@ def make_plan(
     intervals: bool = True,
     bins: Mapping[str, Sequence[float] | int] | None = None,
     classes: tuple[str, ...] | None = None,
+    costs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    prevalence: Mapping[str, Mapping[Any, float]] | None = None,
 ) -> tuple[Plan, Metrics]:
     """What to fold for these metrics, checked against the table's columns. `classes` is the label set, found if not given."""
-    names = list(metrics) if metrics is not None else metrics_for(task, source.names)
+    priced = parse_costs(costs)
+    names = list(metrics) if metrics is not None else metrics_for(task, [*source.names, *(["costs"] if priced else [])])
     known = [get_metric(name, task) for name in names]
     if not known:
         raise CaseError("no metric is asked for.", where="metrics", fix="Name at least one, or leave `metrics` out.")
     needs = dict.fromkeys(column for metric in known for column in metric.needs)
+    if "costs" in needs and not priced:
+        raise CaseError("expected_cost needs a cost matrix.", where="costs", fix="Give for example costs={'false_positive': 1, 'false_negative': 5}.")
+    needs.pop("costs", None)
     source.require(["y_true", "y_pred", *(needs if task != "multiclass" else ())])
     if classes is None:
         classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
@@ -53,7 +61,9 @@ def make_plan(
     parse_conditions(conditions, [*source.names, "error"])
     quantities = tuple(dict.fromkeys(name for metric in chosen for name in metric.sums(intervals)))
     ranked = tuple(dict.fromkeys(name for metric in chosen for name in metric.ranked))
-    return Plan(task, grouped, conditions, edges, quantities, ranked, classes), (chosen, summaries)
+    parse_conditions({f"costs.{place}": cost.where for place, cost in enumerate(priced) if cost.where is not None}, source.names)
+    plan = Plan(task, grouped, conditions, edges, quantities, ranked, classes, (), priced, parse_prevalence(prevalence, [source]))
+    return plan, (chosen, summaries)
 
 
 def report_of(summary: Summary, metrics: Metrics, *, intervals: bool = True, seed: int = 0, min_support: int = MIN_SUPPORT) -> CohortReport:

@@ -5,7 +5,7 @@ one block, and every measure is a sum over blocks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,11 @@ def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Float
     """ROC area (ties count half; DeLong, DeLong and Clarke-Pearson, 1988) and average precision (the sum of precision over
     steps of recall) of each cohort. NaN where a class is missing.
     """
-    w = np.ones(len(y)) if weight is None else weight
-    ties = blocks(order, cohort, size, [w * y, w * (1 - y), w * w * y, w * w * (1 - y), y, 1 - y])
+    if weight is None:
+        ties = blocks(order, cohort, size, [y, 1 - y])
+        ties = replace(ties, weights=ties.weights * 3)
+    else:
+        ties = blocks(order, cohort, size, [weight * y, weight * (1 - y), weight**2 * y, weight**2 * (1 - y), y, 1 - y])
     count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in ties.weights[4:])
     return _curves(ties, size, count_p, count_n, exact=True)
 

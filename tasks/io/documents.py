@@ -52,7 +52,7 @@ def read_yaml(path: Path, *, shown: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise CaseError(f"is {len(data):,} bytes; at most {MAX_BYTES:,} are read.", where=shown)
     try:
-        document = yaml.load(data.decode("utf-8"), Loader=_StrictLoader)  # a SafeLoader: builds plain values only
+        document = yaml.load(data.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader: builds plain values only
     except UnicodeDecodeError as error:
         raise CaseError(f"is not UTF-8 text (byte {error.start}).", where=shown, fix="Save it as UTF-8.") from error
     except yaml.YAMLError as error:

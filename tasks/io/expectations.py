@@ -64,10 +64,10 @@ def _finding(dataset: Dataset, result: RuleResult) -> Finding:
     rule = result.rule
     subject = f"Column `{rule.column}`" if rule.column else "The table"
     if result.verdict == "broken":
-        message = f"{subject}: the rule \"{rule.description}\" ({rule.expectation}) could not be run: {result.note}."
+        message = f'{subject}: the rule "{rule.description}" ({rule.expectation}) could not be run: {result.note}.'
         return Finding("rule", "block", rule.column, message, f"See that the column has its declared type, and the rule its arguments in {dataset.file}.")
     counts = f" in {result.exceptions:,} of {result.checked:,} rows" if result.exceptions is not None else f" ({result.checked:,} rows)"
-    message = f"{subject} breaks the rule \"{rule.description}\"{counts}{_stated(rule)}."
+    message = f'{subject} breaks the rule "{rule.description}"{counts}{_stated(rule)}.'
     if rule.severity == "error":
         return Finding("rule", "block", rule.column, message, f"Mend the source, or change the rule in {dataset.file} if the world has changed.")
     return Finding("rule", "warn", rule.column, message, "Look at where these rows came from.")

@@ -92,7 +92,9 @@ def quiet_environment(home: Home) -> None:
     try:
         home.prefect.mkdir(parents=True, exist_ok=True)  # Prefect's server does not make it, and waits minutes before it says so
     except OSError as error:
-        raise UnavailableError(f"The state folder cannot be written: {error.strerror}.", where=str(home.root), fix="Set EQUIPOISE_HOME to a folder of yours.") from error
+        raise UnavailableError(
+            f"The state folder cannot be written: {error.strerror}.", where=str(home.root), fix="Set EQUIPOISE_HOME to a folder of yours."
+        ) from error
     os.environ.update(QUIET)
     for name, value in {**DEFAULTS, "PREFECT_HOME": str(home.prefect)}.items():
         os.environ.setdefault(name, value)

@@ -29,11 +29,15 @@ def status_of(bench: Workbench) -> Status:
         gate = "gate passed" if not short else f"gate: {short} not passed"
         rows.append((f"version {event.version}", f"{event.body['candidate']}, trained on {', '.join(event.body['periods'])}; {gate}; {verdict}"))
     alias = bench.registry.alias(case, "production") if registered else None
-    rows.append(("production", "none" if production is None else f"version {production}" + ("" if alias == production else f" (MLflow's alias says {alias or 'none'})")))
+    rows.append(
+        ("production", "none" if production is None else f"version {production}" + ("" if alias == production else f" (MLflow's alias says {alias or 'none'})"))
+    )
     served = sorted((event.body["period"], event.version, event.body) for event in events if event.kind == "served")
     rows.append(("last inference", f"{served[-1][0]} with version {served[-1][1]}, {served[-1][2]['rows']:,} rows" if served else "none"))
     drifted = sorted({period for period, _, body in served if body["drifted"]})
-    rows.append(("drift", f"in {', '.join(drifted)}; last: {', '.join(_columns(served, drifted[-1]))}" if drifted else "none seen" if served else "not measured"))
+    rows.append(
+        ("drift", f"in {', '.join(drifted)}; last: {', '.join(_columns(served, drifted[-1]))}" if drifted else "none seen" if served else "not measured")
+    )
     refused = [event for event in events if event.kind == "refused"]
     if refused:
         rows.append(("last refusal", f"version {refused[-1].version}: {'; '.join(refused[-1].body['missing'])}"))

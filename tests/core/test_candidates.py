@@ -20,9 +20,9 @@ FIT: dict[str, list[str]] = {
     "binary": ["logistic", "hist_gradient_boosting", "random_forest"],
     "regression": ["linear", "ridge", "hist_gradient_boosting", "random_forest"],
 }
-SMALL: dict[str, dict[str, Any]] = {"hist_gradient_boosting": {"max_iter": 10}, "random_forest": {"n_estimators": 10}}
-PARITY = {"method": "exponentiated_gradient", "by": ["sex"], "constraint": "equalized_odds", "params": {"max_iter": 3}}
-BOUNDED = {"method": "exponentiated_gradient", "by": ["sex"], "constraint": "bounded_group_loss", "params": {"max_iter": 3, "upper_bound": 0.1}}
+SMALL: dict[str, dict[str, Any]] = {"hist_gradient_boosting": {"max_iter": 4}, "random_forest": {"n_estimators": 6}}
+PARITY = {"method": "exponentiated_gradient", "by": ["sex"], "constraint": "equalized_odds", "params": {"max_iter": 2}}
+BOUNDED = {"method": "exponentiated_gradient", "by": ["sex"], "constraint": "bounded_group_loss", "params": {"max_iter": 2, "upper_bound": 0.1}}
 THRESHOLDS = {"method": "threshold_optimizer", "by": ["sex", "lstat"], "constraint": "true_positive_rate_parity"}
 DECORRELATED = {"method": "correlation_remover", "by": ["sex"]}
 MITIGATIONS: dict[str, list[dict[str, Any] | None]] = {

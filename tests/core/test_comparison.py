@@ -90,7 +90,13 @@ def test_compatibility_by_hand() -> None:
         found.newly_failing("h3")
 
 
-@pytest.mark.parametrize(("task", "metrics"), [("binary", ["accuracy", "recall", "precision", "f1", "roc_auc", "average_precision", "log_loss", "brier"]), ("regression", ["mae", "rmse", "r2", "median_ae"])])
+@pytest.mark.parametrize(
+    ("task", "metrics"),
+    [
+        ("binary", ["accuracy", "recall", "precision", "f1", "roc_auc", "average_precision", "log_loss", "brier"]),
+        ("regression", ["mae", "rmse", "r2", "median_ae"]),
+    ],
+)
 def test_paired_intervals_are_as_wide_as_resampling_says(task: str, metrics: list[str]) -> None:
     """Half the width of each paired interval is near 1.96 standard errors of the delta under resampling of whole rows."""
     old, new = pair(800, 3, task)
@@ -99,7 +105,10 @@ def test_paired_intervals_are_as_wide_as_resampling_says(task: str, metrics: lis
     draws = []
     for _ in range(120):
         rows = random.integers(0, len(old), len(old))
-        one, two = (evaluate(frame.iloc[rows].drop(columns="row_id"), task=task, metrics=metrics, intervals=False).frame().set_index("metric").value for frame in (new, old))
+        one, two = (
+            evaluate(frame.iloc[rows].drop(columns="row_id"), task=task, metrics=metrics, intervals=False).frame().set_index("metric").value
+            for frame in (new, old)
+        )
         draws.append(one - two)
     error = pd.DataFrame(draws).std()
     for metric in metrics:
@@ -111,7 +120,9 @@ def test_words_follow_the_metrics_direction() -> None:
     """Lower is better for an error and higher for accuracy; a metric without direction only changes."""
     y = np.array([0, 1] * 200)
     old = pd.DataFrame({"y_true": y, "y_pred": 1 - y})
-    words = evaluate(old.assign(y_pred=np.where(np.arange(400) < 380, y, 1)), task="binary", baseline=old, metrics=["accuracy", "false_positive_rate"]).comparison()
+    words = evaluate(
+        old.assign(y_pred=np.where(np.arange(400) < 380, y, 1)), task="binary", baseline=old, metrics=["accuracy", "false_positive_rate"]
+    ).comparison()
     assert list(words.verdict) == ["better", "better"]
     worse = evaluate(old, task="binary", baseline=old.assign(y_pred=y), metrics=["accuracy", "false_positive_rate"]).comparison()
     assert list(worse.verdict) == ["worse", "worse"]

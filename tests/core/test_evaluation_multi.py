@@ -40,7 +40,9 @@ MULTICLASS = {
 }
 for average in ("macro", "micro", "weighted"):
     for kind, function in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-        MULTICLASS[f"{average}_{kind}"] = lambda f, w, average=average, function=function: function(f.y_true, f.y_pred, average=average, sample_weight=w, zero_division=0)
+        MULTICLASS[f"{average}_{kind}"] = lambda f, w, average=average, function=function: function(
+            f.y_true, f.y_pred, average=average, sample_weight=w, zero_division=0
+        )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -62,8 +64,8 @@ def test_multiclass_metrics_equal_sklearn(metric: str, weighted: bool) -> None:
 def test_macro_f1_is_the_mean_of_class_f1s() -> None:
     """Macro F1 by hand: classes with F1 of 2/3, 1/2 and 0 average 7/18, not the harmonic mean of averages."""
     frame = pd.DataFrame({"y_true": list("aabbcc"), "y_pred": list("aabaab")})
-    # a: TP 2, FP 3 of 5 told (a,a,b->a,c->a): told a = rows 0, 1, 3, 4 -> 4; precision 2/4, recall 1, F1 2/3
-    # b: told b = rows 2, 5 -> 2; right 1: precision 1/2, recall 1/2, F1 1/2; c: never told, F1 0
+    # a is told of rows 0, 1, 3 and 4: precision 2/4, recall 1, F1 2/3. b of rows 2 and 5: precision and recall 1/2,
+    # F1 1/2. c is never told: F1 0.
     rows = evaluate(frame, task="multiclass", metrics=["macro_f1", "f1"]).frame().set_index("metric")["value"]
     assert rows["macro_f1"] == pytest.approx(7 / 18)
     assert [rows["f1[a]"], rows["f1[b]"], rows["f1[c]"]] == pytest.approx([2 / 3, 1 / 2, 0])

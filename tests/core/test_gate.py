@@ -13,7 +13,17 @@ class Report:
     """A report with one metric: overall, two cohorts of `sex`, and their gap."""
 
     def __init__(self, value=0.5, low=0.4, high=0.6, verdict="ok", cohort="overall"):
-        self.row = {"cohort": cohort, "kind": "overall", "metric": "recall", "value": value, "low": low, "high": high, "n": 100, "support": 100, "verdict": verdict}
+        self.row = {
+            "cohort": cohort,
+            "kind": "overall",
+            "metric": "recall",
+            "value": value,
+            "low": low,
+            "high": high,
+            "n": 100,
+            "support": 100,
+            "verdict": verdict,
+        }
 
     def frame(self):
         rows = [self.row]
@@ -22,7 +32,14 @@ class Report:
         return pd.DataFrame(rows)
 
     def gaps(self):
-        gap = {"metric": "recall", "grouping": "sex", "difference": self.row["value"], "low": self.row["low"], "high": self.row["high"], "verdict": self.row["verdict"]}
+        gap = {
+            "metric": "recall",
+            "grouping": "sex",
+            "difference": self.row["value"],
+            "low": self.row["low"],
+            "high": self.row["high"],
+            "verdict": self.row["verdict"],
+        }
         return pd.DataFrame([gap])
 
     def cohorts_of(self, grouping):

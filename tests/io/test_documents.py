@@ -104,7 +104,10 @@ def test_norway_stays_a_string(tmp_path):
     """`NO`, `on` and `12:30` are the strings they look like, not booleans or base-60 numbers."""
     path = write_case(tmp_path, text=(PROJECT / "configs/boston.yaml").read_text().replace("purpose: Estimate", "purpose: 12:30\n#"))
     assert load_case("boston", path).purpose == "12:30"
-    assert load_case("boston", write_case(tmp_path, text=(PROJECT / "configs/boston.yaml").read_text().replace("timezone: UTC", "timezone: NO"))).schedule.timezone == "NO"
+    assert (
+        load_case("boston", write_case(tmp_path, text=(PROJECT / "configs/boston.yaml").read_text().replace("timezone: UTC", "timezone: NO"))).schedule.timezone
+        == "NO"
+    )
 
 
 def test_digest_is_of_the_meaning(tmp_path):

@@ -21,7 +21,11 @@ def test_events_come_back_in_order(ledger):
     ledger.append("boston", "registered", 1, {"evidence": "e", "ü": "é"})
     ledger.append("adult", "registered", 1, {})
     ledger.append("boston", "promoted", 1, {"previous": None})
-    assert [(event.sequence, event.case, event.kind) for event in ledger.events()] == [(1, "boston", "registered"), (2, "adult", "registered"), (3, "boston", "promoted")]
+    assert [(event.sequence, event.case, event.kind) for event in ledger.events()] == [
+        (1, "boston", "registered"),
+        (2, "adult", "registered"),
+        (3, "boston", "promoted"),
+    ]
     assert [event.body for event in ledger.events("boston")] == [{"evidence": "e", "ü": "é"}, {"previous": None}]
     assert ledger.head() == 3
 

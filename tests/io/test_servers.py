@@ -1,5 +1,6 @@
 """The supervisor of the servers: real servers once, small stand-ins for the ways in which they end."""
 
+import json
 import os
 import signal
 import socket
@@ -71,6 +72,9 @@ def test_the_three_servers_start_answer_and_stop(home):
         _, headers = ask(f"{addresses['prefect']}/api/health", Origin="http://evil.example")
         assert headers["Access-Control-Allow-Origin"] not in ("*", "http://evil.example")
         assert ask(f"{addresses['prefect']}/api/flows/", b"{}", **{"Content-Type": "application/json"})[0] == 403  # no CSRF token
+
+        telemetry = urllib.request.urlopen(f"{addresses['mlflow']}/ajax-api/3.0/mlflow/ui-telemetry", timeout=30)  # noqa: S310
+        assert json.load(telemetry)["disable_ui_telemetry"] is True
 
         assert (home.prefect / "prefect.db").exists()
         assert (home.root / "mlflow.db").exists()

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tasks.core.errors import DataError
 from tasks.core.mitigation.base import Plain, Rows, decision, fitted, needs_labels, needs_weights, positive_score
+from tasks.core.mitigation.draws import lots
 
 PARITIES = {  # constraint: the labels each group must have for its rate to exist
     "demographic_parity": (),
@@ -43,10 +44,13 @@ class ExponentiatedGradient(Plain):
 
     The theory's answer is to draw one member for each row by its weight. Ours is the same for a row each time:
     regression takes the weighted mean of the members, whose loss in each group is at most the draw's (Jensen);
-    binary takes the side that holds at least half the weight. That vote can miss a constraint which the draw keeps in
-    expectation, by as much as the members differ; the evaluation measures the vote. The score is the weighted mean of
-    the members' probabilities: it ranks rows, and 0.5 is not its threshold. No group is needed to predict.
+    binary compares the weight on answer 1 with the row's lot (`draws.lots`, from its values and `seed`), which keeps the
+    constraint in expectation as the draw does. A vote of the members would not: it is simply the heaviest of them. The
+    score is the weighted mean of the members' probabilities: it ranks rows, and 0.5 is not its threshold. No group is
+    needed to predict.
     """
+
+    draws: ClassVar[bool] = True
 
     constraints: ClassVar[dict[str, tuple[str, ...]]] = {"binary": (*PARITIES, "bounded_group_loss"), "regression": ("bounded_group_loss",)}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -57,7 +61,14 @@ class ExponentiatedGradient(Plain):
     }
 
     def __init__(
-        self, estimator: Any, constraint: str, eps: float = 0.01, max_iter: int = 50, nu: float | None = None, upper_bound: float | None = None
+        self,
+        estimator: Any,
+        constraint: str,
+        eps: float = 0.01,
+        max_iter: int = 50,
+        nu: float | None = None,
+        upper_bound: float | None = None,
+        seed: int = 0,
     ) -> None:
         self.estimator = estimator
         self.constraint = constraint
@@ -65,6 +76,7 @@ class ExponentiatedGradient(Plain):
         self.max_iter = max_iter
         self.nu = nu
         self.upper_bound = upper_bound
+        self.seed = seed
 
     def fit(self, rows: Rows, y: NDArray[Any]) -> "ExponentiatedGradient":
         """Fit the mixture. Raises CaseError without sample weights, DataError for a group without the rate to equalise."""
@@ -105,9 +117,9 @@ class ExponentiatedGradient(Plain):
         return np.asarray(self.low_ + self.range_ * np.asarray(answers, dtype=np.float64))
 
     def predict(self, rows: Rows) -> NDArray[Any]:
-        """Binary: the weighted majority as 0 or 1. Regression: the weighted mean."""
+        """Binary: 0 or 1, by the row's lot. Regression: the weighted mean."""
         expected = self.expected(rows.matrix)
-        return (expected >= 0.5).astype(np.int64) if is_classifier(self.estimator) else expected
+        return (lots(rows.keys, self.seed) < expected).astype(np.int64) if is_classifier(self.estimator) else expected
 
     def predict_score(self, rows: Rows) -> NDArray[np.float64] | None:
         """The weighted mean of the members' probabilities; None for a regressor."""
