@@ -155,21 +155,6 @@ def infer(case: CaseName, period: PeriodOption = None) -> None:
 
 
 @app.command()
-def evaluate(case: CaseName, period: PeriodOption = None) -> None:
-    """Evaluate what is in production on a scored period whose labels have come."""
-    with terminal.session(f"Evaluation of {case}", runs_flows=True):
-        from flows.evaluate import evaluate as flow
-
-        result = flow(case, period)
-    terminal.cohorts(result["cohorts"])
-    terminal.closing(
-        made=f"version {result['version']} evaluated on {result['rows']:,} labelled rows of {result['period']}",
-        look=f"run {result['run']} in MLflow",
-        then=f"equipoise status {case}",
-    )
-
-
-@app.command()
 def status(case: CaseName) -> None:
     """Snapshots, versions, production, last inference and drift, in one table."""
     with terminal.session(None):
@@ -192,10 +177,11 @@ def up() -> None:
             note(home, services.addresses)
             for name, address in services.addresses.items():
                 terminal.line(f"{name:<10} {address}")
+            settings = " ".join(f"{name}={value}" for name, value in services.environment.items() if name == "PREFECT_API_URL")
             terminal.closing(
                 made="three servers and a worker with the deployments of prefect.yaml, on this machine only",
                 look=", ".join(services.addresses.values()),
-                then="in another terminal: prefect deployment run 'infer/boston'   (Ctrl-C here stops everything)",
+                then=f"in another terminal: {settings} prefect deployment run 'infer/boston'   (Ctrl-C here stops everything)",
             )
 
         try:

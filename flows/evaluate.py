@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.core.suppression import publish
 from tasks.evaluation import evaluate_predictions
 from tasks.inference import find_production, labelled_predictions
 from tasks.io.workbench import Workbench
@@ -20,7 +21,7 @@ def evaluate(case: str = "boston", period: str | None = None) -> dict[str, Any]:
     bench = Workbench.open(case)
     production = find_production(bench)
     found, predictions = labelled_predictions(bench, production, period)
-    report = evaluate_predictions(bench.case, predictions, f"version {production.version} on {found}")
+    report = publish(evaluate_predictions(bench.case, predictions, f"version {production.version} on {found}"))
     run = log_evaluation(bench, version=production.version, period=found, report=report)
     report_evaluation(bench, period=found, version=production.version, frame=report.frame())
     return {"case": case, "version": production.version, "period": found, "run": run, "rows": len(predictions), "cohorts": report.to_dict()["rows"]}

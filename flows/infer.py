@@ -25,7 +25,7 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
         for due in due_periods(bench, production, period):
             scored = score_period(bench, production, due)
             findings = check_snapshot(bench, due, for_training=False)
-            report = measure_drift(
+            report, page = measure_drift(
                 bench,
                 scored.frame,
                 version=production.version,
@@ -36,7 +36,9 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
             )
             month = {"period": due, "rows": len(scored.frame), **drift_summary(report)}
             if record_served(bench, production, scored, month):
-                report_period(bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice)
+                report_period(
+                    bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice, page=page
+                )
                 if report.drifted:
                     announce_drift(case, production.version, due, report)
             months.append(month)

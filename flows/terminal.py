@@ -150,13 +150,12 @@ def candidates(result: Mapping[str, Any]) -> None:
     _out.print(table)
 
 
-def cohorts(rows: Sequence[Mapping[str, Any]], title: str = "Cohorts") -> None:
-    """Rows of a cohort report."""
-    table = _table(title, "cohort", "metric", "value", "95 % interval", "n", "verdict")
+def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """One metric on every cohort."""
+    table = _table(title, "cohort", "value", "95 % interval", "n", "verdict")
     for row in rows:
-        known = row["value"] is not None
-        interval = f"{row['low']:.3f} to {row['high']:.3f}" if known and row["low"] is not None else "–"
-        _add(table, row["cohort"], row["metric"], f"{row['value']:.3f}" if known else "–", interval, row["n"], row["verdict"])
+        interval = "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+        _add(table, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, f"{row['n']:,}", row["verdict"])
     _out.print(table)
 
 
@@ -181,7 +180,7 @@ def story(summary: Mapping[str, Any]) -> None:
     """The end of the demo: candidates, months, and what it cost."""
     candidates(summary)
     chosen = next(one for one in summary["candidates"] if one["name"] == summary["chosen"])
-    cohorts([row for row in chosen["cohorts"] if row["metric"] == summary["primary"]], f"{chosen['name']} on every cohort, on test")
+    cohorts([row for row in chosen["cohorts"] if row["metric"] == summary["primary"]], f"{summary['primary']} of {chosen['name']} on every cohort, on test")
     months(summary["months"])
     kilograms = summary["emissions_kg"]
     line(f"Emissions: {'not known' if kilograms is None else f'{kilograms * 1000:.3g} g of CO2-equivalent (see MLflow for how it was measured)'}")

@@ -39,7 +39,7 @@ def train(case: str = "boston", period: str | None = None) -> dict[str, Any]:
         periods=window.periods,
         rows=window.counts,
         digests=window.digests,
-        trained=tuple(trained),
+        trained=tuple(one.published() for one in trained),
         chosen=choice.name,
         reason=choice.reason,
         decision=decision,
@@ -49,5 +49,5 @@ def train(case: str = "boston", period: str | None = None) -> dict[str, Any]:
     )
     run = log_training(bench, training)
     registered = register(bench, training, run)
-    report_training(bench, registered, {one.name: one.test.frame() for one in trained})
+    report_training(bench, registered, {one.name: one.test.frame() for one in training.trained})
     return registered

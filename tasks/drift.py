@@ -19,10 +19,12 @@ EVENT = "equipoise.drift"
 @step("measure drift", task_run_name="drift {period}")
 def measure_drift(
     bench: Workbench, current: pd.DataFrame, *, version: int, period: str, reference: str, kinds: Mapping[str, Kind], predictions: str
-) -> DriftReport:
+) -> tuple[DriftReport, str]:
     """Drift of each feature, and of the prediction beside them, from the reference.
 
     The report goes into the store and, dated by the period, into the case's Evidently project, once for each model version.
+    Returns: the report, and the id of its page in Evidently.
+
     current: the period's rows with `prediction`. reference, predictions: digests of stored frames. kinds: the model's inputs.
     """
     case = bench.case
@@ -30,7 +32,7 @@ def measure_drift(
     report, snapshot = bench.workspace.drift(
         bench.store.get_frame(reference), current, columns=features, prediction=("prediction", "numeric"), settings=case.drift
     )
-    bench.workspace.record(case.case, period, str(version), report, snapshot, {"predictions": predictions})
+    recorded = bench.workspace.record(case.case, period, str(version), report, snapshot, {"predictions": predictions})
     body = canonical_json(
         {"period": period, "version": version, "reference": reference, "predictions": predictions, "columns": report.frame().to_dict("records")}
     )
@@ -49,7 +51,7 @@ def measure_drift(
         )
     )
     say(f"drift {period}: {report.reason}")
-    return report
+    return report, recorded.run
 
 
 def drift_summary(report: DriftReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from tasks.core.card import figure, plain, table
 from tasks.core.drift import DriftReport
-from tasks.io.addresses import page
+from tasks.io import addresses
 from tasks.io.workbench import Workbench
 from tasks.io.workspace import link, project_id
 from tasks.step import step
@@ -43,11 +43,17 @@ def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mappi
     ]
     create_markdown_artifact("\n\n".join(parts), key=key(case, "training"), description=f"What was trained for {case}, and why {chosen} was chosen")
     create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
-    _link(case, "mlflow", f"{page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}", f"{case} version {version} in MLflow")
+    _link(
+        key(case, "mlflow"),
+        f"{addresses.page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning",
+        f"{case} version {version} in MLflow",
+    )
 
 
 @step("leave the period's report", task_run_name="report {month[period]}")
-def report_period(bench: Workbench, month: Mapping[str, Any], *, version: int, drift: DriftReport, findings: Sequence[str], notice: str | None) -> None:
+def report_period(
+    bench: Workbench, month: Mapping[str, Any], *, version: int, drift: DriftReport, findings: Sequence[str], notice: str | None, page: str
+) -> None:
     """A scored period as artifacts: a markdown summary, the drift table, and a link to Evidently."""
     case, period = bench.case.case, month["period"]
     frame = drift.frame()
@@ -64,7 +70,7 @@ def report_period(bench: Workbench, month: Mapping[str, Any], *, version: int, d
     ]
     create_markdown_artifact("\n\n".join(parts), key=key(case, "inference", period), description=f"{case} {period}")
     create_table_artifact(records(frame), key=key(case, "drift", period), description=f"Drift of {case} in {period}")
-    _link(case, "evidently", link(project_id(case), page(bench.home, "evidently")), f"{case} in Evidently")
+    _link(key(case, "evidently", period), link(project_id(case), addresses.page(bench.home, "evidently"), page), f"{case} {period} in Evidently")
 
 
 @step("leave the evaluation report")
@@ -74,8 +80,8 @@ def report_evaluation(bench: Workbench, *, period: str, version: int, frame: pd.
     create_table_artifact(records(frame), key=key(case, "evaluation", period), description=f"Version {version} on the labels of {period}")
 
 
-def _link(case: str, where: str, address: str, text: str) -> None:
-    create_link_artifact(address, link_text=text, key=key(case, where), description=text)
+def _link(name: str, address: str, text: str) -> None:
+    create_link_artifact(address, link_text=text, key=name, description=text)
 
 
 def key(*parts: str) -> str:

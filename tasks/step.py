@@ -18,6 +18,8 @@ def step(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def say(message: str) -> None:
     """Tell the user, in the terminal and in Prefect's log."""
+    if not _log.isEnabledFor(logging.INFO):
+        _log.setLevel(logging.INFO)  # Prefect gives it the level of its own chatter
     _log.info(message)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from tasks.core.digests import canonical_json, digest_bytes, digest_of
 from tasks.core.evaluation import CohortReport
 from tasks.core.figures import cohort_chart
 from tasks.core.gate import Decision
+from tasks.core.suppression import publish
 from tasks.io.documents import case_digest
 from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
@@ -33,6 +34,10 @@ class Trained:
     seconds: float
     validation: CohortReport
     test: CohortReport
+
+    def published(self) -> "Trained":
+        """The same with the figures of cohorts that could name a person left out: what may go to MLflow, Prefect and files."""
+        return replace(self, validation=publish(self.validation), test=publish(self.test))
 
 
 @dataclass(frozen=True)

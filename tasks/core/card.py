@@ -3,6 +3,7 @@
 Sections follow Mitchell et al. 2019, "Model Cards for Model Reporting". Human parts come from the case; nothing is typed twice.
 """
 
+import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from tasks.core.case import Case
 from tasks.core.gate import Decision
 
-MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
+MARKUP = re.compile(r"([\\`*_{}\[\]|#!~])")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class CardFacts:
 def plain(text: object) -> str:
     """Text made safe for Markdown and for the HTML that Markdown becomes: no markup in it is live.
 
+    Angle brackets and ampersands become entities, since not every renderer knows them escaped by a backslash.
+
     >>> plain("<b>|x|")
-    '\\\\<b\\\\>\\\\|x\\\\|'
+    '&lt;b&gt;\\\\|x\\\\|'
     """
-    return MARKUP.sub(r"\\\1", str(text)).replace("\n", " ").replace("\r", " ")
+    return MARKUP.sub(r"\\\1", html.escape(str(text), quote=False)).replace("\n", " ").replace("\r", " ")
 
 
 def figure(value: object, low: object, high: object) -> str:

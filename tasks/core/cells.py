@@ -27,6 +27,8 @@ Ints = NDArray[np.int64]
 class Plan:
     """What to fold: the same plan for every part of a table. `quantities` are summed; keys in `ranked` are kept in order:
     as rows, or, where `cuts` gives edges, as histograms in the cells, which stay small however many rows there are.
+    `shapes` gives the edges of quantities whose distributions are kept; `origin` is what labels are measured from where
+    their spread matters.
     """
 
     task: str
@@ -37,6 +39,8 @@ class Plan:
     ranked: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     cuts: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    shapes: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    origin: float = 0.0
     costs: tuple[Cost, ...] = ()
     prevalence: Prevalence | None = None
 

@@ -76,7 +76,7 @@ def bin_column(values: pd.Series, edges: Sequence[float]) -> pd.Series:
     labels = np.array(interval_labels(floats), dtype=object)
     named = labels[np.searchsorted(floats, numbers, side="left").clip(max=len(floats))]
     named[np.isnan(numbers)] = None
-    return pd.Series(named, index=values.index, name=values.name, dtype="str" if pd.__version__ >= "3" else object)
+    return pd.Series(named, index=values.index, name=values.name, dtype="str" if int(pd.__version__.split(".")[0]) >= 3 else object)
 
 
 def _example(values: Any) -> str:

@@ -218,7 +218,8 @@ class Comparison:
         rows = []
         for block, place in enumerate(stats.spread()):
             for view, _ in _views(stats, block, place, mine, theirs):
-                new, old, true = (view.of(values) for values in (right(mine.rows), right(theirs.rows), mine.rows.y))
+                kept = slice(None) if view.kept is None else view.kept
+                new, old, true = right(mine.rows)[kept], right(theirs.rows)[kept], mine.rows.y[kept]
                 for index, label in [(None, None), *enumerate(names)]:
                     chosen = np.ones(len(new), dtype=bool) if index is None else true == index
                     count = [np.bincount(view.cohort[chosen & part], minlength=view.size) for part in (new & old, old, ~new & ~old, ~old, ~new | ~old)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.core import intervals
 from tasks.core.errors import CaseError, nearest
 from tasks.core.estimates import Context, Estimate, Estimator, area, rate
 from tasks.core.stats import Stats
@@ -112,7 +113,10 @@ def averaged(kind: str, how: str) -> Estimator:
             slope[:, place, place] += part * scores.diagonal
             around = slope - (slope * shares).sum(axis=(1, 2))[:, None, None]
             error = np.sqrt((stats.squares.reshape(shares.shape) * around**2).sum(axis=(1, 2))) / total
-        value = np.where(total > 0, value, np.nan)
-        return Estimate(value, value - context.z * error, value + context.z * error, stats.n)
+            value = np.where(total > 0, value, np.nan)
+            wide = intervals.wilson(value, total**2 / stats.squares.sum(axis=1), context.z)
+        flat = ~(error > 0)  # every row told alike: the delta method knows no spread, Wilson's limits do
+        low, high = value - context.z * error, value + context.z * error
+        return Estimate(value, np.where(flat, wide[0], low), np.where(flat, wide[1], high), stats.n)
 
     return estimate

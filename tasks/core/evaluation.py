@@ -62,5 +62,6 @@ def evaluate(
     other = aligned(source, baseline)
     new, slices = Side.of(source, plan)
     old, _ = Side.of(other, plan, slices)
-    report = CohortReport(task, *chosen, new.stats, estimate_all(new.stats, chosen[0], seed=seed), min_support)
+    mine = estimate_all(new.stats, chosen[0], seed=seed)
+    report = CohortReport(task, *chosen, new.stats.without_rows(), mine, min_support)
     return replace(report, compared=deltas(report, new, old, estimate_all(old.stats, chosen[0], seed=seed)))

@@ -109,12 +109,12 @@ def concat(parts: list[ExactSums]) -> ExactSums:
 def split(values: Floats) -> tuple[int, list[Floats]]:
     """The grid position of the first digit, and three arrays (n,) of whole numbers below 2**26 in size, sign included."""
     top = _top(values)
-    scaled = np.ldexp(values, -(OFFSET + WIDTH * (top - 1)))
+    scaled = values * 2.0 ** -(OFFSET + WIDTH * (top - 1))  # a power of two: exact
     digits = []
     for _ in range(LANES - 1):
         whole = np.trunc(scaled)
         digits.append(whole)
-        scaled = scaled - whole
+        scaled -= whole
         scaled *= float(2**WIDTH)
     digits.append(np.trunc(scaled, out=scaled))
     return top, digits

@@ -4,6 +4,7 @@ Grouping columns are encoded, a row's labels become one number, and counts and d
 become bits; their counts are population counts of bits, their sums products of 0/1 masks with digits, exact in float64.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from tasks.core.targets import Rows, read_rows
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+THREADS = 4  # for encoding columns
 FEW = 2**12  # joint codes up to here are counted in place; beyond, those that occur are numbered first
 DENSE = 2**24  # joint codes up to here are numbered by a table, beyond by sorting
 CELLS = 2**27  # counts kept at most
@@ -40,16 +42,22 @@ class Slices:
     @staticmethod
     def of(source: Source, rows: Rows, plan: Plan) -> "Slices":
         """Encode the grouping columns and evaluate the conditions."""
-        columns = list(dict.fromkeys(column for entry in plan.sets for column in entry))
-        source.require(columns)
-        with ThreadPoolExecutor(max_workers=4) as pool:  # encoding strings releases the interpreter's lock
-            codes = list(pool.map(lambda name: encode(source.column(name), name, plan.bins.get(name)), columns))
-        return Slices(dict(zip(columns, codes, strict=True)), _masks(source, rows, plan))
+        with ThreadPoolExecutor(THREADS) as pool:
+            return Slices(_encoded(source, plan, pool)(), _masks(source, rows, plan))
+
+
+def _encoded(source: Source, plan: Plan, pool: ThreadPoolExecutor) -> Callable[[], dict[str, Codes]]:
+    """Begin to encode the grouping columns, which releases the interpreter's lock; the result waits for it."""
+    columns = list(dict.fromkeys(column for entry in plan.sets for column in entry))
+    source.require(columns)
+    begun = {name: pool.submit(encode, source.column(name), name, plan.bins.get(name)) for name in columns}
+    return lambda: {name: work.result() for name, work in begun.items()}
 
 
 def read(source: Source, plan: Plan) -> Rows:
     """The rows of a table as the plan needs them, weighted and costed as it declares."""
     rows = read_rows(source, plan.task, scored=plan.scored, classes=plan.classes)
+    rows.origin = plan.origin
     if plan.prevalence is not None:
         rows.weight = reweighted(source, rows.weight, plan.prevalence)
     if plan.costs:
@@ -59,13 +67,20 @@ def read(source: Source, plan: Plan) -> Rows:
 
 def summarise(source: Source, plan: Plan) -> Summary:
     """Fold the rows of one table (or part) into cells."""
-    rows = read(source, plan)
-    return fold(rows, Slices.of(source, rows, plan), plan)[0]
+    with ThreadPoolExecutor(THREADS) as pool:
+        codes = _encoded(source, plan, pool)
+        rows = read(source, plan)
+        digits = _digits(rows, plan)
+        slices = Slices(codes(), _masks(source, rows, plan))
+    return _fold_all(rows, slices, plan, digits)[0]
 
 
 def fold(rows: Rows, slices: Slices, plan: Plan) -> tuple[Summary, tuple[NDArray[np.integer], ...]]:
     """The summary of some rows, and the cell of each row in every set of the plan."""
-    digits = _digits(rows, plan)
+    return _fold_all(rows, slices, plan, _digits(rows, plan))
+
+
+def _fold_all(rows: Rows, slices: Slices, plan: Plan, digits: dict[str, "_Digits"]) -> tuple[Summary, tuple[NDArray[np.integer], ...]]:
     folded = [_fold(rows, entry, [slices.codes[column] for column in entry], digits) for entry in plan.sets]
     members = tuple(member for _, member in folded)
     filters = _fold_filters(rows, tuple(plan.where), slices.masks, digits)
@@ -97,6 +112,9 @@ def _digits(rows: Rows, plan: Plan) -> dict[str, _Digits]:
         else:
             for power in ("1", "2"):
                 made[f"{name}|{power}"] = _Digits(*split(values * rows.weight ** int(power)), bins, size)
+    for name, edges in plan.shapes:
+        place = np.searchsorted(np.array(edges), rows.quantity(name), side="left")
+        made[f"shape:{name}|1"] = _Digits(*split(np.ones(rows.n)), place, len(edges) + 1)
     for name, edges in plan.cuts:
         weight = np.ones(rows.n) if rows.weight is None else rows.weight
         bins, size = histogram_bins(rows, name, edges)

@@ -1,9 +1,10 @@
 """Gaps: for each metric and grouping the largest difference between its cohorts, with an interval and a p-value.
 
 Only cohorts with enough support take part. The difference is highest minus lowest, the ratio lowest over highest, as in
-fairlearn. With two cohorts the interval is Newcombe's (MOVER on the cohorts' own limits); with more, the limits are
-widened so that all pairs hold together, and the interval is [largest lower limit, largest upper limit] over pairs, which
-covers the true range of values. It never falls below 0. The p-value is that of Tukey's range, then Holm's over all gaps.
+fairlearn. With two cohorts the interval is Newcombe's (MOVER on the cohorts' own limits). With more, the cohorts that may
+truly be the highest or the lowest are found, their limits widened so that all pairs of them hold together, and the
+interval is [largest lower limit, largest upper limit] over those pairs. It never falls below 0. The p-value is that of
+Tukey's range over all cohorts, then Holm's over all gaps.
 
 Fairness summaries are read from gaps: the gap of one metric, or the larger of two. Those that bound each cohort's own
 figure (calibration within groups, bounded group loss) give the largest value as their difference, without a p-value.
@@ -21,6 +22,7 @@ from tasks.core.metrics import Better
 Floats = NDArray[np.float64]
 
 COLUMNS = ("metric", "grouping", "difference", "ratio", "worst", "best", "low", "high", "p_value", "verdict")
+PLAUSIBLE = 0.7  # by simulation: intervals keep at least their level, and nearly exactly it where cohorts are well apart
 PAIRS = 256  # of more cohorts than twice this, only so many of the highest and of the lowest are compared pair by pair
 
 
@@ -46,21 +48,26 @@ def gap(
 
 def _interval(value: Floats, low: Floats, high: Floats, order: NDArray[np.intp]) -> dict[str, float]:
     """Limits and p-value of the range of values, cohorts in rising order of value."""
-    factor = range_factor(len(order))
-    upper = order if len(order) <= 2 * PAIRS else order[-PAIRS:]
-    lower = order if len(order) <= 2 * PAIRS else order[:PAIRS]
+    count = len(order)
+    upper, lower = (order, order) if count <= 2 * PAIRS else (order[-PAIRS:], order[:PAIRS])
     difference = value[upper][:, None] - value[lower][None, :]
     below = np.hypot((value - low)[upper][:, None], (high - value)[lower][None, :])
     above = np.hypot((high - value)[upper][:, None], (value - low)[lower][None, :])
     apart = upper[:, None] != lower[None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        lows = np.where(apart, difference - factor * below, np.nan)
-        highs = np.where(apart, difference + factor * above, np.nan)
         score = np.where(apart & (difference > 0), difference / below * Z, np.nan)
-    if np.isnan(lows).all():
-        return {"low": float("nan"), "high": float("nan"), "p_value": float("nan")}
     furthest = 0.0 if np.isnan(score).all() else float(np.nanmax(score))
-    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(furthest, len(order))}
+    # Cohorts that may truly be the highest or the lowest; only they need hold together.
+    reach = PLAUSIBLE * range_factor(count)
+    top = (upper == order[-1]) | (difference[-1, 0] - difference[:, 0] < reach * np.hypot((value - low)[order[-1]], (high - value)[upper]))
+    bottom = (lower == order[0]) | (difference[-1, 0] - difference[-1, :] < reach * np.hypot((high - value)[order[0]], (value - low)[lower]))
+    factor = range_factor(len({*upper[top].tolist(), *lower[bottom].tolist()}))
+    pairs = apart & top[:, None] & bottom[None, :]
+    lows = np.where(pairs, difference - factor * below, np.nan)
+    highs = np.where(pairs, difference + factor * above, np.nan)
+    if np.isnan(lows).all() or np.isnan(highs).all():
+        return {"low": float("nan"), "high": float("nan"), "p_value": float("nan")}
+    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(furthest, count)}
 
 
 def table(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def influence(metric: Metric, estimate: Estimate, view: View) -> Floats:
         return view.of(level * rows.quantity("under") + (1 - level) * rows.quantity("over")) - value[view.cohort]
     if metric.quantities:
         centre = view.stats.sum(metric.quantities[0])[view.place] / np.maximum(view.stats.weights[view.place].sum(axis=1), 1e-300)
-        return view.of(rows.quantity(metric.quantities[0])) - centre[view.cohort]
+        return np.asarray(view.of(rows.quantity(metric.quantities[0])) - centre[view.cohort])
     table = outcome_influence(metric, view.stats)[view.place]
     return np.asarray(table[view.cohort, rows.outcome if view.kept is None else rows.outcome[view.kept]])
 

@@ -5,7 +5,7 @@ A new metric is a new row. Formulas are in tasks.core.estimates.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Metric:
     ranked: tuple[str, ...] = ()
     each_class: bool = False
     summary_of: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Metrics travel between processes by name; their formulas are functions, which do not."""
+        return _again, (self.name, self.tasks[0], self.ranked)
 
     def sums(self, intervals: bool) -> tuple[str, ...]:
         """Row quantities to sum: for intervals of means their squares too."""
@@ -207,6 +211,10 @@ def _level(name: str, text: str) -> float:
     if not 0 < level < 1:
         raise CaseError(f"`{name}` has no quantile level between 0 and 1.", where="metrics", fix="Write for example pinball_loss@0.9.")
     return level
+
+
+def _again(name: str, task: str, ranked: tuple[str, ...]) -> Metric:
+    return replace(get_metric(name, task), ranked=ranked)
 
 
 def metrics_for(task: str, columns: Iterable[str]) -> list[str]:

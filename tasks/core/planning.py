@@ -12,11 +12,12 @@ from tasks.core.errors import CaseError, nearest
 from tasks.core.estimates import Context, Estimate
 from tasks.core.labels import find_classes
 from tasks.core.metrics import Metric, choose, get_metric, metrics_for
-from tasks.core.predictions import Source
+from tasks.core.predictions import Source, numbers
 from tasks.core.report import CohortReport
 from tasks.core.stats import Stats
 
 MIN_SUPPORT = 20
+SHAPE = 20  # intervals of a distribution
 
 Metrics = tuple[tuple[Metric, ...], tuple[Metric, ...]]  # those of cohorts, and fairness summaries of groupings
 
@@ -62,14 +63,32 @@ def make_plan(
     quantities = tuple(dict.fromkeys(name for metric in chosen for name in metric.sums(intervals)))
     ranked = tuple(dict.fromkeys(name for metric in chosen for name in metric.ranked))
     parse_conditions({f"costs.{place}": cost.where for place, cost in enumerate(priced) if cost.where is not None}, source.names)
-    plan = Plan(task, grouped, conditions, edges, quantities, ranked, classes, (), priced, parse_prevalence(prevalence, [source]))
+    shapes, origin = _shapes(source, task)
+    plan = Plan(task, grouped, conditions, edges, quantities, ranked, classes, (), shapes, origin, priced, parse_prevalence(prevalence, [source]))
     return plan, (chosen, summaries)
+
+
+def _shapes(source: Source, task: str) -> tuple[tuple[tuple[str, tuple[float, ...]], ...], float]:
+    """Of a regression: edges for the distributions of predictions and errors, equal intervals between their extreme
+    percentiles; and a round number near the mean label.
+    """
+    if task != "regression":
+        return (), 0.0
+    true, told = (numbers(source.column(name), name, source.name) for name in ("y_true", "y_pred"))
+    found = []
+    for name, values in (("predicted", told), ("error", told - true)):
+        low, high = np.quantile(values, [0.01, 0.99])
+        found.append((name, tuple(float(edge) for edge in np.unique(np.linspace(low, high, SHAPE - 1)))))
+    spread = float(true.std())
+    step = 2.0 ** np.ceil(np.log2(spread) + 2) if 0 < spread < np.inf else 0.0
+    return tuple(found), float(np.round(true.mean() / step) * step) if step else float(true[0])
 
 
 def report_of(summary: Summary, metrics: Metrics, *, intervals: bool = True, seed: int = 0, min_support: int = MIN_SUPPORT) -> CohortReport:
     """The report of a summary that was folded for these metrics."""
     stats = Stats.of(summary)
-    return CohortReport(summary.plan.task, *metrics, stats, estimate_all(stats, metrics[0], intervals=intervals, seed=seed), min_support)
+    estimates = estimate_all(stats, metrics[0], intervals=intervals, seed=seed)
+    return CohortReport(summary.plan.task, *metrics, stats.without_rows(), estimates, min_support)
 
 
 def estimate_all(stats: Stats, metrics: Sequence[Metric], *, intervals: bool = True, seed: int = 0) -> tuple[Estimate, ...]:

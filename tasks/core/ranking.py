@@ -133,7 +133,7 @@ def curves(order: Order, cohort: NDArray[np.integer] | None, size: int, y: Float
         ties = replace(ties, weights=ties.weights * 3)
     else:
         ties = blocks(order, cohort, size, [weight * y, weight * (1 - y), weight**2 * y, weight**2 * (1 - y), y, 1 - y])
-    count_p, count_n = (np.bincount(ties.cohort, values, minlength=size) for values in ties.weights[4:])
+    count_p, count_n = (np.asarray(np.bincount(ties.cohort, values, minlength=size), dtype=np.float64) for values in ties.weights[4:])
     return _curves(ties, size, count_p, count_n, exact=True)
 
 

@@ -56,7 +56,7 @@ class CohortReport:
             for name in ("value", "low", "high", "support")
         }
         sizes = stats.n if self.hidden is None else np.where(self.hidden, np.nan, stats.n)
-        kind = np.int64 if self.hidden is None else "Int64"
+        kind: Any = np.int64 if self.hidden is None else "Int64"
         return pd.DataFrame(
             {
                 "cohort": np.repeat(np.array(stats.names, dtype=object), count),
@@ -83,7 +83,7 @@ class CohortReport:
         table = gaps.table(rows)
         if not self.summaries:
             return table
-        known = {(row["grouping"], row["metric"]): row for row in table.to_dict("records")}
+        known: dict[tuple[Any, Any], dict[str, object]] = {(row["grouping"], row["metric"]): row for row in _rows(table)}
         more = []
         for block, place in blocks:
             for metric in self.summaries:
@@ -130,6 +130,10 @@ class CohortReport:
 def _interleaved(arrays: list[Any]) -> NDArray[Any]:
     """Arrays by metric (each by cohort) as one, cohort by cohort."""
     return np.stack(arrays, axis=1).ravel()
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Statistics of cohorts: cells added up for every group, intersection and condition, side by side in arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -63,6 +63,10 @@ class Stats:
     def weighted(self) -> bool:
         """Whether rows carry weights."""
         return self.summary.weighted
+
+    def without_rows(self) -> "Stats":
+        """The same without the rows that were kept for ordering: what a report may carry about. Curves stay known."""
+        return replace(self, summary=replace(self.summary, ranked=None))
 
     @cached_property
     def names(self) -> list[str]:

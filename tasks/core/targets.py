@@ -33,6 +33,8 @@ class Rows:
     score: Floats | None = None
     epsilon: float = float(np.finfo(np.float64).eps)
     class_scores: Floats | None = None
+    bins: NDArray[np.int64] | None = None
+    origin: float = 0.0  # what labels are measured from where their spread matters, lest it drown in a large mean
     made: dict[str, Floats] = field(default_factory=dict)
 
     def quantity(self, name: str) -> Floats:
@@ -48,7 +50,9 @@ class Rows:
     def bin(self, name: str) -> tuple[NDArray[np.integer], int]:
         """The sub-cell of each row for quantities that are kept by bin, and how many there are."""
         if name.startswith("calibration"):
-            return calibration_bin(self.scores()), CALIBRATION_BINS
+            if self.bins is None:
+                self.bins = calibration_bin(self.scores())
+            return self.bins, CALIBRATION_BINS
         return self.outcome, self.outcomes
 
     def scores(self) -> Floats:
@@ -70,9 +74,12 @@ def _log_loss(rows: Rows) -> Floats:
     if rows.class_scores is not None:
         right = rows.class_scores[np.arange(rows.n), np.asarray(rows.y, dtype=np.int64)]
     else:
-        scores = rows.scores()
-        right = np.where(rows.y, scores, 1 - scores)
-    return -np.log(np.clip(right, rows.epsilon, 1 - rows.epsilon, out=right), out=right)
+        right = np.subtract(1 - rows.y, rows.scores())  # 1 - score, or minus the score of a positive
+        np.abs(right, out=right)
+    if right.min() < rows.epsilon or right.max() > 1 - rows.epsilon:
+        np.clip(right, rows.epsilon, 1 - rows.epsilon, out=right)
+    np.log(right, out=right)
+    return np.negative(right, out=right)
 
 
 def _absolute_share(rows: Rows) -> Floats:
@@ -91,11 +98,11 @@ QUANTITIES: Mapping[str, Callable[[Rows], Floats]] = {
     "over": lambda rows: np.maximum(rows.quantity("error"), 0),
     "under": lambda rows: np.maximum(-rows.quantity("error"), 0),
     "absolute_share": _absolute_share,
-    "true": lambda rows: np.asarray(rows.y, dtype=np.float64),
+    "true": lambda rows: np.asarray(rows.y, dtype=np.float64) - rows.origin,
     "predicted": lambda rows: np.asarray(rows.p, dtype=np.float64),
     "true_3": lambda rows: rows.quantity("true") ** 3,
     "true_4": lambda rows: rows.quantity("true**2") ** 2,
-    "squared_true": lambda rows: rows.quantity("squared") * rows.y,
+    "squared_true": lambda rows: rows.quantity("squared") * rows.quantity("true"),
     "squared_true_2": lambda rows: rows.quantity("squared") * rows.quantity("true**2"),
 }
 

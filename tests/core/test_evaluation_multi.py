@@ -80,7 +80,7 @@ def test_a_class_is_written_out_for_every_class() -> None:
 
 def test_labels_and_scores_are_checked() -> None:
     """A label outside the label set, a missing label and scores that do not add up are refused."""
-    with pytest.raises(DataError, match="'fish'.*outside the label set"):
+    with pytest.raises(DataError, match=r"'fish'.*outside the label set"):
         evaluate(animals().assign(y_pred="fish"), task="multiclass", metrics=["accuracy"])
     with pytest.raises(DataError, match="no value in row 0"):
         evaluate(animals().assign(y_true=None), task="multiclass", metrics=["accuracy"])

@@ -291,5 +291,5 @@ def test_runs_artifacts_and_event_are_in_prefect(project):
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="loans-%")), limit=200)
     keys = {artifact.key for artifact in found}
-    assert {"loans-training", "loans-cohorts", "loans-mlflow", "loans-inference-2024-03", "loans-drift-2024-03", "loans-evidently"} <= keys
+    assert {"loans-training", "loans-cohorts", "loans-mlflow", "loans-inference-2024-03", "loans-drift-2024-03", "loans-evidently-2024-03"} <= keys
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
