@@ -8,6 +8,7 @@ import typer
 
 from flows import terminal
 from tasks.core.errors import EquipoiseError
+from tasks.io import warmup
 
 app = typer.Typer(
     name="equipoise",
@@ -34,13 +35,13 @@ def demo(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the summary as JSON.")] = None,
 ) -> None:
     """Run a case's whole story: snapshot, check, train, review (simulated), promote, score every month."""
-    with terminal.session(f"The story of {case}", runs_flows=True) as home:
+    with terminal.session(f"The story of {case}", case=case, libraries=warmup.SCORING) as home:
         from flows.lifecycle import lifecycle
-        from tasks.reports import write_summary
+        from tasks.io.files import write_json
 
         summary = lifecycle(case)
         path = json_file or home.reports / f"{case}-demo.json"
-        write_summary(path, summary)
+        write_json(path, summary)
     terminal.story(summary)
     terminal.closing(
         made=f"{case} version {summary['model']['version']}, {len(summary['months'])} scored months; summary in {path}",
@@ -54,7 +55,7 @@ def demo(
 @app.command()
 def snapshot(case: CaseName, period: PeriodOption = None) -> None:
     """Take immutable snapshots of a case's periods."""
-    with terminal.session(f"Snapshots of {case}", runs_flows=True) as home:
+    with terminal.session(f"Snapshots of {case}", case=case, libraries=()) as home:
         from flows.snapshot import snapshot as flow
 
         result = flow(case, period)
@@ -88,7 +89,7 @@ def check(case: CaseName, period: PeriodOption = None) -> None:
 @app.command()
 def train(case: CaseName, period: PeriodOption = None) -> None:
     """Fit every candidate of a case, evaluate each on every cohort, and register the one chosen on validation."""
-    with terminal.session(f"Training {case}", runs_flows=True):
+    with terminal.session(f"Training {case}", case=case, libraries=warmup.TRAINING):
         from flows.train import train as flow
 
         result = flow(case, period)
@@ -127,7 +128,7 @@ def review(
 @app.command()
 def promote(case: CaseName, version: VersionNumber) -> None:
     """Let a version into production when nothing is missing; otherwise list what is, and exit 2."""
-    with terminal.session(f"Promotion of {case} version {version}", runs_flows=True):
+    with terminal.session(f"Promotion of {case} version {version}", case=case, libraries=warmup.REGISTRY):
         from flows.promote import promote as flow
 
         result = flow(case, version)
@@ -140,7 +141,7 @@ def promote(case: CaseName, version: VersionNumber) -> None:
 @app.command()
 def infer(case: CaseName, period: PeriodOption = None) -> None:
     """Score a period, or all that are due, with what is in production, and measure drift."""
-    with terminal.session(f"Inference of {case}", runs_flows=True):
+    with terminal.session(f"Inference of {case}", case=case, libraries=warmup.SCORING):
         from flows.infer import infer as flow
 
         result = flow(case, period)
@@ -151,6 +152,45 @@ def infer(case: CaseName, period: PeriodOption = None) -> None:
         made=f"{len(result['months'])} periods scored with version {result['model']['version']}" if result["months"] else "nothing: no period is due",
         look="make serve, then the case's project in Evidently",
         then=f"equipoise status {case}",
+    )
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Parquet (a file or a folder of parts), CSV or Arrow with y_true and y_pred.")],
+    task: Annotated[str, typer.Option(help="binary, multiclass, multilabel or regression.")],
+    by: Annotated[list[str], typer.Option(metavar="COLUMNS", help="A column, or several crossed: --by race --by sex,race")] = [],  # noqa: B006  # Typer copies it
+    where: Annotated[list[str], typer.Option(metavar="NAME=CONDITION", help="A named SQL condition on raw columns.")] = [],  # noqa: B006
+    metric: Annotated[list[str], typer.Option(metavar="NAME", help="All that the columns suffice for, unless given.")] = [],  # noqa: B006
+    baseline: Annotated[Path | None, typer.Option(metavar="OTHER", help="Other predictions for the same rows, to compare with.")] = None,
+    min_support: Annotated[int, typer.Option(min=1, help="Fewest rows in a metric's denominator.")] = 20,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows, gaps and comparison as JSON.")] = None,
+) -> None:
+    """Evaluate predictions from anywhere on every cohort, with counts and intervals."""
+    with terminal.session(f"Evaluation of {predictions}"):
+        from tasks.core.evaluation import evaluate as evaluate_table
+        from tasks.core.suppression import publish
+        from tasks.io.files import write_json
+
+        report = publish(
+            evaluate_table(
+                predictions,
+                task=task,
+                by=[columns.split(",") for columns in by],
+                where=dict(terminal.named(condition) for condition in where),
+                metrics=metric or None,
+                baseline=baseline,
+                min_support=min_support,
+            )
+        ).to_dict()
+        if json_file:
+            write_json(json_file, report)
+    for name in dict.fromkeys(row["metric"] for row in report["rows"]):
+        terminal.cohorts([row for row in report["rows"] if row["metric"] == name], name)
+    terminal.closing(
+        made=f"{len(report['rows'])} figures and {len(report['gaps'])} gaps" + (f" in {json_file}" if json_file else ""),
+        look=str(json_file) if json_file else "the tables above; --json FILE keeps them",
+        then="equipoise evaluate --help",
     )
 
 

@@ -37,11 +37,12 @@ def fail(text: str) -> None:
 
 
 @contextlib.contextmanager
-def session(title: str | None, *, runs_flows: bool = False) -> Iterator[Home]:
+def session(title: str | None, *, case: str | None = None, libraries: tuple[str, ...] | None = None) -> Iterator[Home]:
     """What a command that does work runs in: telemetry off, our progress shown, the libraries' chatter not.
 
     It comes before any heavy import, since the libraries read the environment when they are imported.
-    runs_flows: also get Prefect and the libraries that flows need ready.
+    case: a case whose files are read first, so that a mistake in them is said before anything slow begins.
+    libraries: for a command that runs a flow, what to get ready beside Prefect.
     """
     home = Home.from_environment()
     quiet_environment(home)
@@ -56,7 +57,11 @@ def session(title: str | None, *, runs_flows: bool = False) -> Iterator[Home]:
     for noisy in ("great_expectations", "alembic", "mlflow", "evidently", "codecarbon"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        with _direct_runs(home) if runs_flows else contextlib.nullcontext():
+        if case is not None:
+            from tasks.io.workbench import Workbench
+
+            Workbench.open(case)
+        with contextlib.nullcontext() if libraries is None else _direct_runs(home, libraries):
             yield home
     finally:
         log.removeHandler(handler)
@@ -75,21 +80,19 @@ class _Progress(logging.Handler):
 
 
 @contextlib.contextmanager
-def _direct_runs(home: Home) -> Iterator[None]:
+def _direct_runs(home: Home, libraries: tuple[str, ...]) -> Iterator[None]:
     """Flows run in this process: their errors are shown once, by the command line, and not by Prefect's own console.
 
     They need no heartbeat: only automations of deployments read it, and its thread delays each flow's end by up to a second.
     """
+    if not debug:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from tasks.io.warmup import warm_up
 
-    line("   getting ready: Prefect, MLflow, Evidently")
-    warm_up(home)
-    if not debug:
-        for handler in logging.getLogger("prefect").handlers:
-            if isinstance(handler, logging.StreamHandler):
-                handler.setLevel(logging.CRITICAL)
+    line("   getting ready: " + ", ".join(["Prefect", *dict.fromkeys(library.split(".")[0] for library in libraries)]))
+    warm_up(home, libraries)
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
@@ -100,6 +103,16 @@ def _use_running_server(home: Home) -> None:
 
     if "PREFECT_API_URL" not in os.environ and (url := running_prefect(home)):
         os.environ["PREFECT_API_URL"] = url
+
+
+def named(condition: str) -> tuple[str, str]:
+    """NAME=CONDITION in two. Raises: CaseError when there is no name."""
+    from tasks.core.errors import CaseError
+
+    name, equals, rest = condition.partition("=")
+    if not (equals and name.strip() and rest.strip()):
+        raise CaseError(f"{condition!r} has no name.", where="--where", fix="Write NAME=CONDITION: --where \"Married=relationship IN ('Wife', 'Husband')\"")
+    return name.strip(), rest.strip()
 
 
 def closing(*, made: str, look: str, then: str) -> None:
@@ -155,7 +168,9 @@ def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     table = _table(title, "cohort", "value", "95 % interval", "n", "verdict")
     for row in rows:
         interval = "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        _add(table, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, f"{row['n']:,}", row["verdict"])
+        _add(
+            table, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"]
+        )
     _out.print(table)
 
 

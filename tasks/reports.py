@@ -1,11 +1,8 @@
 """Step: leave what was found where people look: Prefect artifacts, and summaries in the home's reports."""
 
-import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -43,11 +40,8 @@ def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mappi
     ]
     create_markdown_artifact("\n\n".join(parts), key=key(case, "training"), description=f"What was trained for {case}, and why {chosen} was chosen")
     create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
-    _link(
-        key(case, "mlflow"),
-        f"{addresses.page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning",
-        f"{case} version {version} in MLflow",
-    )
+    address = f"{addresses.page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning"
+    _link(key(case, "mlflow"), address, f"{case} version {version} in MLflow")
 
 
 @step("leave the period's report", task_run_name="report {month[period]}")
@@ -90,13 +84,8 @@ def key(*parts: str) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame for a table artifact. NaN and infinity become null: Prefect would store invalid JSON for infinity."""
-    return [{name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write a JSON file whole: a temporary name first, then the rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """The rows of a frame for a table artifact. What is missing or infinite becomes null: Prefect would store invalid JSON for infinity."""
+    return [
+        {name: None if pd.isna(value) or (isinstance(value, float) and math.isinf(value)) else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]

@@ -56,6 +56,15 @@ def figure(value: object, low: object, high: object) -> str:
     return shown[0] if numbers[1] != numbers[1] else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
+def count(n: object) -> str:
+    """A number of rows, or a dash where it may not be told.
+
+    >>> count(1234), count(None)
+    ('1,234', '–')
+    """
+    return "–" if pd.isna(n) else f"{n:,}"  # type: ignore[call-overload]  # pandas types isna for arrays and scalars apart
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; every cell is made safe."""
     lines = [" | ".join(header), " | ".join("---" for _ in header), *(" | ".join(plain(cell) for cell in row) for row in rows)]
@@ -67,7 +76,7 @@ def model_card(case: Case, facts: CardFacts) -> str:
     report = facts.report
     shown = report[report["metric"].isin(case.metric_names)]
     wide: dict[str, dict[str, str]] = {}
-    support: dict[str, int] = {}
+    sizes: dict[str, str] = {}
     for row in shown.to_dict("records"):
         cell = (
             figure(row["value"], row["low"], row["high"])
@@ -77,7 +86,7 @@ def model_card(case: Case, facts: CardFacts) -> str:
             else row["verdict"]
         )
         wide.setdefault(row["cohort"], {})[row["metric"]] = cell
-        support[row["cohort"]] = int(row["n"])
+        sizes[row["cohort"]] = count(row["n"])
     metrics = [name for name in case.metric_names if any(name in cells for cells in wide.values())]
     parts = [
         f"# Model card: {plain(case.case)}",
@@ -91,7 +100,7 @@ def model_card(case: Case, facts: CardFacts) -> str:
         + ", ".join(f"{count:,} rows {part}" for part, count in facts.rows.items())
         + ". Fitted on train, chosen on validation, reported on test.",
         "## Figures by cohort, on test, with 95 % intervals",
-        table(["cohort", "n", *metrics], ([name, support[name], *(cells.get(metric, "–") for metric in metrics)] for name, cells in wide.items())),
+        table(["cohort", "n", *metrics], ([name, sizes[name], *(cells.get(metric, "–") for metric in metrics)] for name, cells in wide.items())),
         "## The gate",
         table(["limit", "figure", "outcome"], ((check.limit, figure(check.value, check.low, check.high), check.outcome) for check in facts.decision.checks)),
         "## Candidates compared, on test",

@@ -244,7 +244,7 @@ class Case(Strict):
     drift: Drift = Field(default_factory=Drift, description="When a period has drifted.")
     schedule: Schedule = Field(default_factory=Schedule, description="When the case is scored.")
     carbon: Carbon = Field(description="Where the energy comes from.")
-    card: Card = Field(default_factory=lambda: Card(), description="Human parts of the model card.")
+    card: Card = Field(default_factory=Card, description="Human parts of the model card.")
 
     @model_validator(mode="after")
     def _coherent(self) -> "Case":

@@ -4,6 +4,8 @@ import io
 
 import pandas as pd
 
+from tasks.core.card import count
+
 INK, GRID, MARK, OUTSIDE = "#1b1f24", "#d0d7de", "#0b62a4", "#8a8f98"  # blue on grey reads in every common colour-vision deficiency
 
 
@@ -15,7 +17,7 @@ def cohort_chart(report: pd.DataFrame, metric: str, *, title: str, most: int = 3
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = report[report["metric"] == metric].sort_values("n", ascending=False, kind="stable").head(most).iloc[::-1]
+    rows = report[report["metric"] == metric].sort_values("n", ascending=False, kind="stable", na_position="last").head(most).iloc[::-1]
     figure = Figure(figsize=(8, 1.4 + 0.34 * max(len(rows), 1)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -30,7 +32,8 @@ def cohort_chart(report: pd.DataFrame, metric: str, *, title: str, most: int = 3
         axes.axvline(float(overall.iloc[0]), color=INK, linewidth=1, linestyle=":")
     # A dollar sign would start mathematics in a label.
     labels = [
-        f"{row['cohort']}  (n={row['n']:,}{'' if row['verdict'] == 'ok' else ', ' + row['verdict']})".replace("$", r"\$") for row in rows.to_dict("records")
+        f"{row['cohort']}  (n={count(row['n'])}{'' if row['verdict'] == 'ok' else ', ' + row['verdict']})".replace("$", r"\$")
+        for row in rows.to_dict("records")
     ]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(-0.7, len(rows) - 0.3)

@@ -60,7 +60,8 @@ def decide(report: Evidence, limits: Iterable[Limit]) -> Decision:
     for limit in limits:
         if limit.gap is not None:
             grouping = ", ".join(limit.gap)
-            checks.append(_check(limit, f"{limit.metric} gap by {grouping}", _gap_figures(gaps.get((grouping, limit.metric)))))
+            silent = [name for name in report.cohorts_of(limit.gap) if rows.get((name, limit.metric), {}).get("verdict") != "ok"]
+            checks.append(_check(limit, f"{limit.metric} gap by {grouping}", _gap_figures(gaps.get((grouping, limit.metric)), silent)))
         elif limit.every is not None:
             members = report.cohorts_of(limit.every)
             if not members:
@@ -77,9 +78,13 @@ def worst_excess(decision: Decision) -> int:
     return sum(check.outcome != "passed" for check in decision.checks)
 
 
-def _gap_figures(row: Mapping[Hashable, Any] | None) -> Mapping[Hashable, Any] | None:
-    """A gap's row in the shape of a cohort's: its figure is the difference."""
-    return None if row is None else {**row, "value": row["difference"]}
+def _gap_figures(row: Mapping[Hashable, Any] | None, silent: Sequence[str]) -> Mapping[Hashable, Any] | None:
+    """A gap's row in the shape of a cohort's: its figure is the difference. It leaves out cohorts that have too little
+    evidence; so that none of them passes by silence, it is then insufficient itself."""
+    if row is None:
+        return None
+    verdict = f"insufficient ({', '.join(silent[:3])}{', ...' if len(silent) > 3 else ''})" if silent else row["verdict"]
+    return {**row, "value": row["difference"], "verdict": verdict}
 
 
 def _check(limit: Limit, subject: str, row: Mapping[Hashable, Any] | None) -> Check:

@@ -59,6 +59,8 @@ def make_plan(
         found = quantile_edges(numeric(source.column(column), column, "binned"), cut, column) if isinstance(cut, int) else check_edges(cut, column)
         edges[column] = tuple(found)
     conditions = dict(where or {})
+    if taken := next((name for name in conditions if name == "overall" or ("=" in name and name.partition("=")[0] in source.names)), None):
+        raise CaseError(f"a condition cannot be named `{taken}`, which reads as another cohort.", where="where", fix="Give it a name of its own.")
     parse_conditions(conditions, [*source.names, "error"])
     quantities = tuple(dict.fromkeys(name for metric in chosen for name in metric.sums(intervals)))
     ranked = tuple(dict.fromkeys(name for metric in chosen for name in metric.ranked))

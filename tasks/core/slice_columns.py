@@ -1,20 +1,25 @@
-"""Columns cut into parts: values and intervals, each with a label and the SQL condition that selects exactly its rows."""
+"""What slices are made of: each row's error, and columns cut into parts (values, intervals), each with a label and the SQL
+condition that selects exactly its rows.
+"""
 
 import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.cohorts import encode, interval_labels, numeric, quantile_edges
-from tasks.core.errors import CaseError, DataError
-from tasks.core.labels import SCORE
+from tasks.core.errors import CaseError, DataError, nearest
+from tasks.core.labels import SCORE, find_classes
 from tasks.core.predictions import Source
+from tasks.core.targets import read_rows
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint16]
@@ -23,7 +28,41 @@ BINS = 10  # quantile bins of a number
 FEW = 12  # numbers of at most so many different values are not binned
 SAMPLE = 100_000  # rows that quantiles are taken from
 COMMON = 1000  # values of a column that can form parts: the most frequent
+TASKS = ("binary", "multiclass", "multilabel", "regression")
 NO_FEATURES = {"row_id", "y_true", "y_pred", "y_score", "weight"}
+
+
+def losses(source: Source, task: str | None, error: str = "absolute") -> tuple[Floats, bool]:
+    """Each row's error (n,), and whether errors are 0 or 1."""
+    if task is not None and task not in TASKS:
+        raise CaseError(f"unknown task {task!r}.", where="task", fix=nearest(task, TASKS))
+    if error not in ("absolute", "squared"):
+        raise CaseError(f"unknown error {error!r}.", where="error", fix=nearest(error, ("absolute", "squared")))
+    task = task or infer_task(source)
+    classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
+    rows = read_rows(source, task, scored=False, classes=classes)
+    if task == "regression":
+        return rows.quantity("absolute" if error == "absolute" else "squared"), False
+    wrong = np.asarray(rows.y != rows.p)
+    return wrong.astype(np.float64), True
+
+
+def infer_task(source: Source) -> str:
+    """Multilabel for lists, regression for numbers that are not whole, binary for 0 and 1, multiclass for what is left."""
+    source.require(["y_true", "y_pred"])
+    binary = True
+    for name in ("y_true", "y_pred"):
+        array = source.column(name)
+        if pa.types.is_nested(array.type):
+            return "multilabel"
+        if pa.types.is_floating(array.type) and pc.any(pc.not_equal(pc.floor(array), array)).as_py():
+            return "regression"
+        if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):  # whole numbers
+            ends = pc.min_max(array).as_py()
+            binary &= ends["min"] in (0, 1) and ends["max"] in (0, 1)
+        else:
+            binary &= pa.types.is_boolean(array.type)
+    return "binary" if binary else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -64,18 +103,21 @@ def read_columns(source: Source, names: Sequence[str] | None) -> list[Column]:
 
 def read_column(source: Source, name: str) -> Column:
     """One column in parts: its values, or its intervals between quantiles where it holds more than a few different numbers."""
-    array = source.column(name)
+    array, column = source.column(name), identifier(name)
     if not _sliceable(array.type):
         raise DataError(f"column `{name}` holds {array.type}, which does not form slices.", where=source.name, fix="Leave it out, or turn it into text.")
     if _number_type(array.type):
+        if pa.types.is_decimal(array.type):  # Arrow's own cast is not to the nearest double, which SQL's is
+            array = pl.Series(pl.from_arrow(array)).cast(pl.Float64).to_arrow()
+            column = f"CAST({column} AS DOUBLE)"
         values = numeric(array, name, "sliced")
         known = values[:: max(1, len(values) // SAMPLE)]
         known = known[np.isfinite(known)]
         if len(np.unique(known[:1000])) > FEW or len(np.unique(known)) > FEW:
-            return _binned(name, values, known, array.null_count)
+            return _binned(name, column, values, known, array)
     found = encode(array, name)
     if _number_type(array.type) and sum(label is not None for label in found.labels) > FEW:
-        return _binned(name, values, values[np.isfinite(values)], array.null_count)
+        return _binned(name, column, values, values[np.isfinite(values)], array)
     codes, labels = found.codes.astype(np.uint16), list(found.labels)
     if len(labels) > COMMON:
         kept = np.sort(np.argsort(-np.bincount(found.codes), kind="stable")[:COMMON])
@@ -84,7 +126,7 @@ def read_column(source: Source, name: str) -> Column:
         codes, labels = table[found.codes], [labels[k] for k in kept]
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     nan = pa.types.is_floating(kind) and bool(np.isnan(values).sum() > array.null_count) if _number_type(array.type) else False
-    conditions = [_missing(name, nan) if label is None else f"{identifier(name)} = {_literal(label, kind, None in labels)}" for label in labels]
+    conditions = [_missing(column, nan) if label is None else f"{column} = {_literal(label, kind, None in labels)}" for label in labels]
     return Column(name, codes, tuple("missing" if label is None else label for label in labels), tuple(conditions))
 
 
@@ -112,22 +154,24 @@ def _sliceable(kind: pa.DataType) -> bool:
     return bool(_number_type(kind) or text or pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_date(kind))
 
 
-def _binned(name: str, values: Floats, known: Floats, nulls: int) -> Column:
+def _binned(name: str, column: str, values: Floats, known: Floats, array: pa.Array) -> Column:
     edges = _plain(quantile_edges(known, BINS, name), float(np.ptp(known)))
+    if pa.types.is_float32(array.type):  # 0.3 as it is stored, not the number next to it
+        edges = [float(np.float32(edge)) for edge in edges]
     codes = np.zeros(len(values), dtype=np.uint8)
     for edge in edges:
         codes += values > edge
     unknown = np.isnan(values)
     missing = int(unknown.sum())
-    column = identifier(name)
+    nan = missing > array.null_count
     marks = [_number(edge) for edge in edges]
-    inner = [f"{column} > {low} AND {column} <= {high}" for low, high in zip(marks, marks[1:], strict=False)]
+    inner = [f"{column} > {low} AND {column} <= {high}" for low, high in pairwise(marks)]
     # NaN is larger than every number in SQL; a column that holds it needs its last interval closed.
-    last = f"{column} > {marks[-1]}" + (f" AND {column} <= CAST('inf' AS DOUBLE)" if missing > nulls else "")
+    last = f"{column} > {marks[-1]}" + (f" AND {column} <= CAST('inf' AS DOUBLE)" if nan else "")
     conditions, labels = [f"{column} <= {marks[0]}", *inner, last], interval_labels(edges)
     if missing:
         codes[unknown] = len(labels)
-        conditions, labels = [*conditions, _missing(name, missing > nulls)], [*labels, "missing"]
+        conditions, labels = [*conditions, _missing(column, nan)], [*labels, "missing"]
     return Column(name, codes.astype(np.uint16), tuple(labels), tuple(conditions))
 
 
@@ -141,8 +185,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def _missing(name: str, nan: bool) -> str:
-    column = identifier(name)
+def _missing(column: str, nan: bool) -> str:
     return f"({column} IS NULL OR NOT {column} <= CAST('inf' AS DOUBLE))" if nan else f"{column} IS NULL"
 
 
@@ -168,7 +211,7 @@ def identifier(name: str) -> str:
     """
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         try:
-            if pl.sql_expr(f"x0 = 1 AND {name} > 1 AND {name} IS NULL").meta.root_names() == ["x0", name, name]:
+            if set(pl.sql_expr(f"{name} = 1 AND {name} > 1 AND {name} IS NULL").meta.root_names()) == {name}:  # first, and later
                 return name
         except Exception:  # noqa: BLE001, S110 - polars raises several unrelated classes for what it cannot parse
             pass

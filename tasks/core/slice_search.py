@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,7 @@ Floats = NDArray[np.float64]
 Part = tuple[int, int]  # column, code
 Whole = tuple[float | Floats, float | Floats, float | Floats]  # rows, losses, squared losses
 
-LEVEL = 0.05
-BAR = float(special.ndtri(1 - LEVEL))  # a slice less raised than this is no finding
+BAR = float(special.ndtri(1 - 0.005))  # what lies less clearly above the rest than this does not matter
 BLOCK = 2**16  # cells counted in one pass, so that a row's cell fits 16 bits
 WIDE = 2**24  # cells counted in place for one set of columns; beyond, they are sorted
 
@@ -30,8 +30,10 @@ WIDE = 2**24  # cells counted in place for one set of columns; beyond, they are 
 def strength(n: Floats, s: Floats, q: Floats, whole: Whole, shares: bool) -> Floats:
     """How clearly the mean of n rows (sum s, sum of squares q) lies above the rest of the `whole`, as a standard normal score.
 
-    For shares (losses of 0 and 1) the signed root of the likelihood ratio of the two-by-two table; for other losses
-    Welch's t, brought to the normal scale by Wallace's approximation (1959) on n - 1 degrees of freedom.
+    For shares (losses of 0 and 1) the signed root of the likelihood ratio of the two-by-two table. For other losses the
+    smaller of two scores, since skewed losses err on opposite sides of them: Welch's t, brought to the normal scale by
+    Wallace's approximation (1959) on n - 1 degrees of freedom, and the score of n rows drawn without replacement from the
+    whole, with the spread of the whole.
     """
     N, S, Q = whole
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -39,19 +41,28 @@ def strength(n: Floats, s: Floats, q: Floats, whole: Whole, shares: bool) -> Flo
             a, b, c, d = s, n - s, S - s, (N - n) - (S - s)
             joint = sum(special.xlogy(x, x) for x in (a, b, c, d))
             margins = special.xlogy(n, n) + special.xlogy(N - n, N - n) + special.xlogy(S, S) + special.xlogy(N - S, N - S)
-            return np.asarray(np.sign(s * N - n * S) * np.sqrt(np.maximum(2 * (joint - margins + special.xlogy(N, N)), 0)))
+            ratio = np.maximum(2 * (joint - margins + special.xlogy(N, N)), 0)
+            return np.asarray(np.sign(s * N - n * S) * np.sqrt(ratio), dtype=np.float64)
         m = N - n
         own = np.maximum(q - s * s / n, 0) / np.maximum(n - 1, 1)
         rest = np.maximum((Q - q) - (S - s) ** 2 / m, 0) / np.maximum(m - 1, 1)
-        t = (s / n - (S - s) / m) / np.sqrt(own / n + rest / m)
+        t = np.asarray((s / n - (S - s) / m) / np.sqrt(own / n + rest / m), dtype=np.float64)
         df = np.maximum(n - 1, 1)
         score = np.sign(t) * np.sqrt(df * np.log1p(t * t / df)) * (8 * df + 1) / (8 * df + 3)
-    return np.nan_to_num(score, nan=0.0)
+        score = np.minimum(score, drawn_score(n, s, whole))
+    return np.asarray(np.nan_to_num(score, nan=0.0), dtype=np.float64)
+
+
+def drawn_score(n: Floats, s: Floats, whole: Whole) -> Floats:
+    """(mean - overall mean) over its standard error in a draw of n rows of N without replacement: variance V / n * (N - n) / (N - 1)."""
+    N, S, Q = whole
+    variance = np.maximum(Q / N - (S / N) ** 2, 0) / n * (N - n) / np.maximum(N - 1, 1)
+    return np.asarray((s / n - S / N) / np.sqrt(variance), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What a search saw: `count` slices with enough rows, and those at least nominally raised (m), strongest first.
+    """What a search saw: `count` slices with enough rows, and those that lie clearly above the rest (m), strongest first.
 
     `parts` (m, depth) holds codes by column of `sets` (m, depth); unused places are -1.
     """
@@ -135,7 +146,7 @@ class Search:
             code += self.codes[column]
         return code
 
-    def _count(self, code: NDArray[np.integer], shape: Sequence[int]) -> Floats:
+    def _count(self, code: NDArray[np.integer], shape: Sequence[int]) -> NDArray[Any]:
         """Rows, losses and squares by cell, (3, *shape); for shares rows and errors, (2, *shape)."""
         cells = math.prod(shape)
         if self.errors is not None:
@@ -149,10 +160,10 @@ class Search:
         sums = [np.bincount(code, weights, minlength=cells) for weights in (None, self.loss, self.squares)]
         return np.stack(sums).reshape(3, *shape)
 
-    def _cells(self, chosen: tuple[int, ...], table: Floats) -> tuple[tuple[int, ...], NDArray[np.int64], Floats]:
+    def _cells(self, chosen: tuple[int, ...], table: NDArray[Any]) -> tuple[tuple[int, ...], NDArray[np.int64], Floats]:
         table = table[(slice(None), *(slice(0, self.sizes[column]) for column in chosen))]
         places = np.nonzero((table[0] >= self.least) & (table[0] < self.whole[0]))
-        sums = table[(slice(None), *places)].astype(np.float64)
+        sums = np.stack([layer[places] for layer in table]).astype(np.float64)
         return chosen, np.stack(places, axis=1), sums if len(sums) == 3 else np.stack([sums[0], sums[1], sums[1]])
 
     def _wide(self, chosen: tuple[int, ...]) -> tuple[tuple[int, ...], NDArray[np.int64], Floats]:

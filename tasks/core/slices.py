@@ -7,9 +7,11 @@ Rows are halved at random. One half is searched: every slice of up to `depth` pa
 deciles) with enough rows is scored. The strongest are simplified and folded: a part is dropped where it does not matter,
 and a slice goes where it has nearly the rows of a stronger one, or is raised by those rows alone. Those left that pass
 Benjamini-Hochberg over all that was examined, and in any case the first twenty, go to the other half, which nothing was
-chosen on. There each is tested once, exactly (the hypergeometric tail of Fisher's test; Welch's t where losses are not 0
-or 1), and corrected for the number of slices tested by Holm's method. So the probability of confirming any slice, where
-errors have nothing to do with the columns, is at most 5 %, however many slices were examined.
+chosen on. There each is tested once, and corrected for the number of slices tested by Holm's method. So the probability of
+confirming any slice, where errors have nothing to do with the columns, is at most 5 %, however many slices were examined.
+Errors of 0 and 1 are tested exactly, by the hypergeometric tail of Fisher's test. Other losses are tested by Welch's t and
+by the normal score of a draw without replacement, and the larger p-value counts: on skewed losses one of the two is too
+small, never both: to first order (Edgeworth) their errors have opposite signs.
 """
 
 from collections.abc import Sequence
@@ -18,30 +20,25 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import special
 
-from tasks.core.errors import CaseError, nearest
+from tasks.core.errors import CaseError
 from tasks.core.intervals import combine, holm, student, wilson
-from tasks.core.labels import find_classes
 from tasks.core.predictions import Source
 from tasks.core.report import records
-from tasks.core.slice_columns import Codes, Column, read_columns
-from tasks.core.slice_search import LEVEL, Examined, Part, Search, strength
-from tasks.core.targets import read_rows
+from tasks.core.slice_columns import Codes, Column, losses, read_columns
+from tasks.core.slice_search import BAR, Examined, Part, Search, drawn_score, strength
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Sums = tuple[float, float, float]  # rows, losses, squared losses
 
 COLUMNS = ("condition", "n", "value", "overall", "effect", "low", "high", "p_value", "confirmed")
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 FEWEST, MOST = 20, 50  # slices taken to the second half: at least, and at most
 CONSIDERED = 2000  # strongest slices that those are chosen from
 ALIKE = 0.8  # Jaccard index from which two slices are one
-MATTERS = 0.005  # p-value up to which a part of a slice, or its rows outside other slices, matter
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -109,44 +106,11 @@ def find(
     cut = [column.supported(first, support / 2) for column in read_columns(source, columns)]
     cut = [column for column in cut if column.labels]
     one, two = Half.of(cut, loss, shares, first), Half.of(cut, loss, shares, second)
-    if not cut or not 0 < one.whole[1] or one.whole[0] * one.whole[2] == one.whole[1] ** 2:
+    if not cut or one.whole[1] == 0 or one.whole[0] * one.whole[2] == one.whole[1] ** 2:
         return SliceReport((), 0)
     found = Search(one.codes, [len(column.labels) for column in cut], one.loss, shares, -(-support // 2)).run(depth)
     taken = _Taken(one, found).choose()
     return SliceReport(_confirm(taken, cut, one, two, support), found.count)
-
-
-def losses(source: Source, task: str | None, error: str = "absolute") -> tuple[Floats, bool]:
-    """Each row's error (n,), and whether errors are 0 or 1."""
-    if task is not None and task not in TASKS:
-        raise CaseError(f"unknown task {task!r}.", where="task", fix=nearest(task, TASKS))
-    if error not in ("absolute", "squared"):
-        raise CaseError(f"unknown error {error!r}.", where="error", fix=nearest(error, ("absolute", "squared")))
-    task = task or infer_task(source)
-    classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
-    rows = read_rows(source, task, scored=False, classes=classes)
-    if task == "regression":
-        return rows.quantity("absolute" if error == "absolute" else "squared"), False
-    wrong = np.asarray(rows.y != rows.p)
-    return wrong.astype(np.float64), True
-
-
-def infer_task(source: Source) -> str:
-    """Multilabel for lists, regression for numbers that are not whole, binary for 0 and 1, multiclass for what is left."""
-    source.require(["y_true", "y_pred"])
-    binary = True
-    for name in ("y_true", "y_pred"):
-        array = source.column(name)
-        if pa.types.is_nested(array.type):
-            return "multilabel"
-        if pa.types.is_floating(array.type) and pc.any(pc.not_equal(pc.floor(array), array)).as_py():
-            return "regression"
-        if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):  # whole numbers
-            ends = pc.min_max(array).as_py()
-            binary &= ends["min"] in (0, 1) and ends["max"] in (0, 1)
-        else:
-            binary &= pa.types.is_boolean(array.type)
-    return "binary" if binary else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -162,7 +126,7 @@ class Half:
     def of(columns: Sequence[Column], loss: Floats, shares: bool, rows: NDArray[np.intp]) -> "Half":
         """These rows."""
         own = loss[rows]
-        whole = (float(len(own)), float(own.sum()), float(np.dot(own, own)))
+        whole = (float(len(own)), float(own.sum()), float((own * own).sum()))
         return Half([column.codes[rows] for column in columns], own, own > 0 if shares else None, whole)
 
     @property
@@ -172,7 +136,7 @@ class Half:
 
     def rows(self, parts: Sequence[Part]) -> Mask:
         """The rows of a slice."""
-        mask = self.codes[parts[0][0]] == parts[0][1]
+        mask = np.asarray(self.codes[parts[0][0]] == parts[0][1])
         for column, code in parts[1:]:
             mask &= self.codes[column] == code
         return mask
@@ -183,8 +147,8 @@ class Half:
         if self.wrong is not None:
             errors = float(np.count_nonzero(mask & self.wrong))
             return n, errors, errors
-        own = np.where(mask, self.loss, 0.0)
-        return n, float(own.sum()), float(np.dot(own, own))
+        own = self.loss[np.flatnonzero(mask)]
+        return n, float(own.sum()), float((own * own).sum())
 
     def raised(self, parts: Sequence[Sums], wholes: Sequence[Sums]) -> Floats:
         """How clearly each part of a whole lies above the rest of it, as a standard normal score; 0 where one of them is empty."""
@@ -203,7 +167,6 @@ class _Taken:
         self.most = int(np.clip(passing[-1] + 1 if len(passing) else 0, FEWEST, MOST))
         self.strongest = list(zip(found.slices(), map(tuple, found.sums[:CONSIDERED].tolist()), strict=False))
         self.known: dict[tuple[Part, ...], Sums] = dict(self.strongest)
-        self.bar = float(special.ndtri(1 - MATTERS))
 
     def choose(self) -> list[tuple[Part, ...]]:
         """Slices to be tested, no two of them alike, none raised only by the rows of those before it."""
@@ -230,14 +193,14 @@ class _Taken:
         return [parts for parts, _, _ in kept]
 
     def _matters(self, part: Sums, whole: Sums) -> bool:
-        return bool(self.half.raised([part], [whole])[0] >= self.bar)
+        return bool(self.half.raised([part], [whole])[0] >= BAR)
 
     def _simplest(self, parts: tuple[Part, ...], sums: Sums) -> tuple[tuple[Part, ...], Sums]:
         """The slice without those of its parts that do not matter, one after the other."""
         while len(parts) > 1:
             wider = [tuple(part for part in parts if part != left) for left in parts]
             totals = [self._sums(entry) for entry in wider]
-            free = np.flatnonzero(self.half.raised([sums] * len(wider), totals) < self.bar)
+            free = np.flatnonzero(self.half.raised([sums] * len(wider), totals) < BAR)
             if not len(free):
                 break
             best = free[np.argmax(self.half.raised([totals[place] for place in free], [self.half.whole] * len(free)))]
@@ -266,7 +229,7 @@ def _confirm(taken: list[tuple[Part, ...]], cut: Sequence[Column], one: Half, tw
     corrected = holm(np.array([_p_value(second, two) for _, _, second in both]))
     whole = tuple(np.add(one.whole, two.whole))
     overall = float(whole[1] / whole[0])
-    found = []
+    found: list[tuple[bool, float, int, Slice]] = []
     for (parts, total, second), p_value in zip(both, corrected, strict=True):
         n, value = int(total[0]), float(total[1] / total[0])
         low, high = _interval(second, two)
@@ -291,7 +254,8 @@ def _p_value(part: Sums, half: Half) -> float:
     if n < 2 or m < 2 or own + rest <= 0:
         return 1.0
     df = (own + rest) ** 2 / (own**2 / (n - 1) + rest**2 / (m - 1))
-    return float(special.stdtr(df, -(s / n - (S - s) / m) / np.sqrt(own + rest)))
+    welch = float(special.stdtr(df, -(s / n - (S - s) / m) / np.sqrt(own + rest)))
+    return max(welch, float(special.ndtr(-drawn_score(np.array(n), np.array(s), half.whole))))
 
 
 def hypergeometric_tail(s: int, n: int, S: int, N: int) -> float:

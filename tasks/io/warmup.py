@@ -7,11 +7,13 @@ import warnings
 
 from tasks.io.home import Home
 
-LIBRARIES = ("mlflow", "mlflow.tracking", "evidently", "evidently.metrics", "great_expectations", "codecarbon", "skops.io")
+SCORING = ("mlflow.tracking", "evidently", "evidently.metrics", "great_expectations", "codecarbon", "skops.io")
+TRAINING = ("mlflow.tracking", "great_expectations", "codecarbon", "skops.io")
+REGISTRY = ("mlflow.tracking",)
 
 
-def warm_up(home: Home) -> None:
-    """Start Prefect's temporary server, unless another is in use; import what training and inference need; make MLflow's tables.
+def warm_up(home: Home, libraries: tuple[str, ...]) -> None:
+    """Start Prefect's temporary server, unless another is in use, and import the libraries that the work will need.
 
     The server is another process and takes 10 s, the imports take as long. They run in the main thread: two threads that import
     packages which import each other can see them half made.
@@ -24,13 +26,15 @@ def warm_up(home: Home) -> None:
         starting.start()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations among the libraries themselves
-        for library in LIBRARIES:
+        for library in libraries:
             importlib.import_module(library)
-    from tasks.io.emissions import warm_up as warm_up_tracker
-    from tasks.io.tracking_store import TrackingStore
+    if "mlflow.tracking" in libraries:
+        from tasks.io.tracking_store import TrackingStore
 
-    tracker = warm_up_tracker()
-    TrackingStore(home.mlflow_url, home.artifacts).prepare()
-    tracker.join()
+        TrackingStore(home.mlflow_url, home.artifacts).prepare()
+    if "codecarbon" in libraries:
+        from tasks.io.emissions import warm_up as warm_up_tracker
+
+        warm_up_tracker().join()
     if starting is not None:
         starting.join()  # until then `start` believes that it runs

@@ -127,3 +127,10 @@ def test_condition_columns() -> None:
     assert condition_columns({"a": "age > 40 AND age < 50", "b": "city = 'x'"}, ["age", "city"]) == ["age", "city"]
     with pytest.raises(CaseError, match="Did you mean `city`"):
         condition_columns({"b": "citty = 'x'"}, ["age", "city"])
+
+
+@pytest.mark.parametrize("name", ["overall", "age=30"])
+def test_a_condition_has_a_name_of_its_own(name: str) -> None:
+    """A condition cannot take the name of the whole table or of a group."""
+    with pytest.raises(CaseError, match="reads as another cohort"):
+        evaluate(pd.DataFrame({"y_true": [1], "y_pred": [1], "age": [30]}), task="binary", where={name: "age > 3"})

@@ -34,7 +34,7 @@ def table(seed: int, n: int, task: str = "binary", weighted: bool = True) -> pd.
     return frame.assign(weight=random.lognormal(0, 3, n)) if weighted else frame
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 59), max_size=4), task=st.sampled_from(["binary", "regression"]), weighted=st.booleans())
 def test_parts_add_up_to_exactly_the_whole(seed: int, cuts: list[int], task: str, weighted: bool) -> None:
     """However a table is divided, its parts' summaries add up to the summary of the whole, and give the same report."""

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from tasks.core.evaluation import evaluate
 
-TEXT = st.one_of(st.none(), st.text(max_size=3), st.sampled_from(["a", "b", "é", "missing", "x=1, y", "nan"]))
+TEXT = st.one_of(st.sampled_from([None, "a", "b", "é", "missing", "x=1, y", "nan"]), st.text(max_size=1))
 METRICS = ["accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "log_loss", "brier", "balanced_accuracy"]
 KINDS = {
     "pandas": lambda frame: frame,
@@ -25,7 +25,7 @@ KINDS = {
 @st.composite
 def tables(draw: st.DrawFn) -> pd.DataFrame:
     """Small tables with single-row groups, absent classes, tied and extreme scores, and odd group names."""
-    n = draw(st.integers(1, 25))
+    n = draw(st.integers(1, 18))
     rows = st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0]), TEXT)
     frame = pd.DataFrame(draw(st.lists(rows, min_size=n, max_size=n)), columns=["y_true", "y_pred", "y_score", "group"])
     frame["group"] = frame["group"].astype(object)
@@ -57,7 +57,7 @@ def expected(metric: str, part: pd.DataFrame) -> float:
     return float(sk.balanced_accuracy_score(y, p, sample_weight=w)) if y.nunique() == 2 else np.nan
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(frame=tables(), kind=st.sampled_from(list(KINDS)))
 def test_any_table_of_any_kind_agrees_with_sklearn(frame: pd.DataFrame, kind: str) -> None:
     """On any table, in any of the kinds of input, each cohort's values are scikit-learn's, and lie within their interval."""

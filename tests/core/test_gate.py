@@ -91,6 +91,20 @@ def test_figure_that_is_not_in_the_report_never_passes(limit):
     assert outcome(Report(), at_least=0.0, **limit) == ["insufficient evidence"]
 
 
+def test_gap_does_not_pass_over_a_cohort_that_is_too_small():
+    """A gap that leaves a small cohort out is insufficient evidence, and the reason names the cohort."""
+
+    class Silent(Report):
+        def frame(self):
+            frame = super().frame()
+            frame.loc[frame["cohort"] == "sex=M", "verdict"] = "insufficient"
+            return frame
+
+    decision = decide(Silent(), [Limit(metric="recall", gap=("sex",), at_most=0.9, must_show="no_worse")])
+    assert [check.outcome for check in decision.checks] == ["insufficient evidence"]
+    assert "sex=M" in decision.reasons[0]
+
+
 def test_no_limits_is_no_pass():
     """A gate without a check has shown nothing."""
     decision = decide(Report(), [])

@@ -23,7 +23,8 @@ def equipoise(*arguments, environment=None, timeout=240):
 
 def test_help_is_instant():
     """`--help` imports nothing heavy: neither pandas nor Prefect nor MLflow."""
-    code = "import sys; from flows.cli import app; heavy = {'pandas', 'numpy', 'polars', 'prefect', 'mlflow', 'evidently', 'sklearn', 'pydantic'}; print(sorted(heavy & set(sys.modules)))"
+    heavy = "{'pandas', 'numpy', 'polars', 'prefect', 'mlflow', 'evidently', 'sklearn', 'pydantic'}"
+    code = f"import sys; from flows.cli import app; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT).stdout.strip() == "[]"
     bare, whole = [], []
     for _ in range(3):  # the best of three, beside a bare interpreter, so that a busy machine slows both
@@ -40,10 +41,8 @@ def test_help_is_instant():
     [
         (["snapshot", "bostom"], "There is no case `bostom`: no file configs/bostom.yaml. Did you mean `boston`?"),
         (["snapshot", "../../etc/passwd"], "is not the name of a case"),
-        (["train", "loans"], "A training window of `loans` is 1 labelled period(s)"),
         (["promote", "loans", "7"], "`loans` has no registered version 7. There is none. Run: equipoise train loans"),
         (["review", "loans", "1", "--approve", "--reviewer", "Ada"], "`loans` has no registered version 1"),
-        (["infer", "loans"], "`loans` has no model in production yet"),
         (["snapshot", "loans", "--period", "1999-01"], "The source holds no rows for 1999-01"),
     ],
 )
@@ -75,14 +74,11 @@ def test_step_by_step_as_documented(project, prefect):
     server = {"PREFECT_API_URL": str(get_current_settings().api.url)}
     steps = [
         (["snapshot", "loans"], 0, "3 new snapshots"),
-        (["snapshot", "loans"], 0, "0 new snapshots; 3 in all"),
-        (["check", "loans"], 0, "0 blocking"),
         (["train", "loans"], 0, "loans version 1"),
         (["promote", "loans", "1"], 2, "no review has been written"),
         (["review", "loans", "1", "--approve", "--reviewer", "Ada", "--notes", "seen"], 0, "approved"),
         (["promote", "loans", "1"], 0, "is in production"),
         (["infer", "loans"], 0, "2 periods scored with version 1"),
-        (["infer", "loans"], 0, "nothing: no period is due"),
         (["status", "loans"], 0, "version 1"),
     ]
     for arguments, code, expected in steps:

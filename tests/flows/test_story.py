@@ -293,3 +293,41 @@ def test_runs_artifacts_and_event_are_in_prefect(project):
     keys = {artifact.key for artifact in found}
     assert {"loans-training", "loans-cohorts", "loans-mlflow", "loans-inference-2024-03", "loans-drift-2024-03", "loans-evidently-2024-03"} <= keys
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_one_class_only_is_refused(project):
+    """Labels that are all alike teach nothing; training says so and registers nothing."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    pd.read_csv(project / "loans.csv").assign(repaid="yes").to_csv(project / "loans.csv", index=False)
+    snapshot("loans")
+    with pytest.raises((CaseError, DataError), match="repaid"):
+        train("loans")
+    assert Workbench.open("loans").ledger.events("loans") == []
+
+
+def test_hostile_and_foreign_names_go_through_and_do_not_execute(project):
+    """A column called größe and a category that is a script are data like any other, and live markup nowhere."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from flows.lifecycle import lifecycle
+
+    hostile = "<script>alert(1)</script>"
+    for path in (project / "catalog/loans.yaml", project / "configs/loans.yaml"):
+        path.write_text(path.read_text(encoding="utf-8").replace("amount", "größe"), encoding="utf-8")
+    table = pd.read_csv(project / "loans.csv").rename(columns={"amount": "größe"})
+    table["region"] = table["region"].replace("Süd", hostile)
+    table.to_csv(project / "loans.csv", index=False)
+    summary = lifecycle("loans")
+    assert summary["missing"] == []
+    assert f"region={hostile}" in {row["cohort"] for row in summary["candidates"][0]["cohorts"]}
+    card = Workbench.open("loans").registry.version("loans", 1).description
+    assert "&lt;script&gt;" in card
+    assert "<script" not in card
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="loans-%")), limit=200)
+    assert not [artifact.key for artifact in found if artifact.type == "markdown" and "<script" in str(artifact.data)]
+    for path in (project / "home/evidently").rglob("*.json"):
+        assert "<script" not in path.read_text(encoding="utf-8")

@@ -100,6 +100,12 @@ def test_missing_case_points_to_the_nearest(tmp_path):
         load_case("bostom", write_case(tmp_path))
 
 
+def test_unknown_dataset_points_to_the_nearest():
+    """A case that names a dataset without an entry is answered with the entry that was meant."""
+    with pytest.raises(CaseError, match=r"no file catalog/bostom\.yaml\. Did you mean `boston`"):
+        load_dataset("bostom", PROJECT)
+
+
 def test_norway_stays_a_string(tmp_path):
     """`NO`, `on` and `12:30` are the strings they look like, not booleans or base-60 numbers."""
     path = write_case(tmp_path, text=(PROJECT / "configs/boston.yaml").read_text().replace("purpose: Estimate", "purpose: 12:30\n#"))
