@@ -1,0 +1,80 @@
+"""`equipoise evaluate` on predictions from anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from tasks.io.home import PROJECT
+
+
+def evaluate(*arguments):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | {"COLUMNS": "200"},
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    """Sixty rows: 24 of 30 right in A, 27 of 30 in B, and four in a cohort too small to be told."""
+    right = [True] * 24 + [False] * 6 + [True] * 27 + [False] * 3 + [True] * 4
+    truth = [place % 2 for place in range(64)]
+    frame = pd.DataFrame(
+        {
+            "y_true": truth,
+            "y_pred": [value if ok else 1 - value for value, ok in zip(truth, right, strict=True)],
+            "team": ["A"] * 30 + ["B"] * 30 + ["<C>"] * 4,
+            "age": range(64),
+        }
+    )
+    frame.to_csv(tmp_path / "predictions.csv", index=False)
+    return tmp_path / "predictions.csv"
+
+
+def test_json_holds_one_flat_list_of_rows(predictions, tmp_path):
+    """Cohorts by group and by condition come as rows of one shape, with the figures worked by hand; the small cohort's are left out,
+    and those of one other, so that nobody can subtract."""
+    result = evaluate(predictions, "--task", "binary", "--by", "team", "--where", "Young=age < 30", "--metric", "accuracy", "--json", tmp_path / "report.json")
+    assert result.returncode == 0, result.stderr
+    rows = {row["cohort"]: row for row in json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["rows"]}
+    assert set(next(iter(rows.values()))) == {"cohort", "kind", "metric", "value", "low", "high", "n", "support", "verdict"}
+    assert (rows["team=B"]["value"], rows["team=B"]["n"], rows["team=B"]["kind"]) == (0.9, 30, "group")
+    assert (rows["Young"]["value"], rows["Young"]["kind"]) == (0.8, "filter")
+    assert rows["team=<C>"]["value"] is None
+    assert rows["team=<C>"]["verdict"] == "insufficient"
+    assert rows["team=A"]["value"] is None  # with it, the total less A and B would tell of the four
+    assert [line.split()[0] for line in result.stdout.strip().splitlines()[-3:]] == ["Made", "Look", "Next"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--by", "tem"], "Did you mean `team`"),
+        (["--where", "Young=aeg < 30"], "Did you mean `age`"),
+        (["--where", "age"], "Write NAME=CONDITION"),
+        (["--metric", "accuracyy"], "Did you mean `accuracy`"),
+    ],
+)
+def test_mistake_is_answered_with_what_was_meant(predictions, tmp_path, arguments, message):
+    """A wrong column, condition or metric exits 2, and nothing is written."""
+    result = evaluate(predictions, "--task", "binary", *arguments, "--json", tmp_path / "report.json")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_missing_file_is_named(tmp_path):
+    """A file that is not there is said by name."""
+    result = evaluate(tmp_path / "none.parquet", "--task", "binary")
+    assert result.returncode == 2
+    assert "none.parquet" in result.stderr
