@@ -43,12 +43,12 @@ def predictions(tmp_path):
 def test_json_holds_one_flat_list_of_rows(predictions, tmp_path):
     """Cohorts by group and by condition come as rows of one shape, with the figures worked by hand; the small cohort's are left out,
     and those of one other, so that nobody can subtract."""
-    result = evaluate(predictions, "--task", "binary", "--by", "team", "--where", "Young=age < 30", "--metric", "accuracy", "--json", tmp_path / "report.json")
+    result = evaluate(predictions, "--task", "binary", "--by", "team", "--where", "Young=age < 20", "--metric", "accuracy", "--json", tmp_path / "report.json")
     assert result.returncode == 0, result.stderr
     rows = {row["cohort"]: row for row in json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["rows"]}
     assert set(next(iter(rows.values()))) == {"cohort", "kind", "metric", "value", "low", "high", "n", "support", "verdict"}
     assert (rows["team=B"]["value"], rows["team=B"]["n"], rows["team=B"]["kind"]) == (0.9, 30, "group")
-    assert (rows["Young"]["value"], rows["Young"]["kind"]) == (0.8, "filter")
+    assert (rows["Young"]["value"], rows["Young"]["kind"]) == (1.0, "filter")
     assert rows["team=<C>"]["value"] is None
     assert rows["team=<C>"]["verdict"] == "insufficient"
     assert rows["team=A"]["value"] is None  # with it, the total less A and B would tell of the four
