@@ -157,9 +157,8 @@ def test_nothing_in_production_is_said(project):
         infer("loans")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "one bit"])
-def test_damaged_model_is_not_loaded(project, damage):
-    """A model file with other bytes than those registered is refused before it is read."""
+def test_damaged_model_is_not_loaded(project):
+    """A model file that was cut, or has one other bit than the registered one, is refused before it is read."""
     from flows.infer import infer
     from flows.promote import promote
 
@@ -167,14 +166,12 @@ def test_damaged_model_is_not_loaded(project, damage):
     approve()
     promote("loans", 1)
     [model] = (project / "home/artifacts").rglob("model.skops")
-    data = bytearray(model.read_bytes())
-    if damage == "truncated":
-        model.write_bytes(data[: len(data) // 2])
-    else:
-        data[len(data) // 2] ^= 1
-        model.write_bytes(data)
-    with pytest.raises(IntegrityError, match=r"loans version 1.*digest"):
-        infer("loans")
+    whole = model.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        model.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match=r"loans version 1.*digest"):
+            infer("loans")
     assert Workbench.open("loans").store.list("loans", "predictions") == []
 
 
@@ -210,17 +207,7 @@ def test_changed_source_is_a_conflict_and_the_snapshot_stays(project):
     pd.testing.assert_frame_equal(bench.snapshot("features", "2024-01")[1], before)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda table: table.drop(columns="income"), "column `income` is missing"),
-        (lambda table: table.rename(columns={"income": "Income"}), "`income` is missing.*`Income` looks like it"),
-        (lambda table: table.assign(surprise=1), "column `surprise` is unknown"),
-        (lambda table: table.assign(income="high"), "`income` should hold numbers and holds text"),
-        (lambda table: table.assign(income=float("nan")), "`income` has no value in any row"),
-    ],
-)
-def test_month_whose_schema_moved_is_refused_before_scoring(project, change, message):
+def test_month_whose_schema_moved_is_refused_before_scoring(project):
     """Missing, renamed, extra, retyped and empty columns are named, and nothing is stored."""
     from flows.infer import infer
     from flows.promote import promote
@@ -229,12 +216,19 @@ def test_month_whose_schema_moved_is_refused_before_scoring(project, change, mes
     trained()
     approve()
     promote("loans", 1)
+    changes = {
+        "2024-04": (lambda table: table.drop(columns="income"), "column `income` is missing"),
+        "2024-05": (lambda table: table.rename(columns={"income": "Income"}), "`income` is missing.*`Income` looks like it"),
+        "2024-06": (lambda table: table.assign(surprise=1), "column `surprise` is unknown"),
+        "2024-07": (lambda table: table.assign(income="high"), "`income` should hold numbers and holds text"),
+        "2024-08": (lambda table: table.assign(income=float("nan")), "`income` has no value in any row"),
+    }
     table = pd.read_csv(project / "loans.csv")
-    later = change(table[table["month"] == "2024-03-15"].assign(month="2024-04-15", id=lambda rows: "N" + rows["id"]))
-    later.to_csv(project / "loans.csv", index=False)
-    snapshot("loans", "2024-04")
-    with pytest.raises(DataError, match=message):
-        infer("loans", "2024-04")
+    for period, (change, message) in changes.items():
+        change(table[:50].assign(month=f"{period}-15", id=lambda rows, period=period: period + rows["id"])).to_csv(project / "loans.csv", index=False)
+        snapshot("loans", period)
+        with pytest.raises(DataError, match=message):
+            infer("loans", period)
     assert Workbench.open("loans").store.list("loans", "predictions") == []
 
 
