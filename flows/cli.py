@@ -164,7 +164,8 @@ def evaluate(
     metric: Annotated[list[str], typer.Option(metavar="NAME", help="All that the columns suffice for, unless given.")] = [],  # noqa: B006
     baseline: Annotated[Path | None, typer.Option(metavar="OTHER", help="Other predictions for the same rows, to compare with.")] = None,
     min_support: Annotated[int, typer.Option(min=1, help="Fewest rows in a metric's denominator.")] = 20,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows, gaps and comparison as JSON.")] = None,
+    slices: Annotated[bool, typer.Option("--slices", help="Also search for cohorts nobody named, and confirm them on other rows.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows, gaps, comparison and slices as JSON.")] = None,
 ) -> None:
     """Evaluate predictions from anywhere on every cohort, with counts and intervals."""
     with terminal.session(f"Evaluation of {predictions}"):
@@ -183,10 +184,15 @@ def evaluate(
                 min_support=min_support,
             )
         ).to_dict()
+        if slices:
+            from tasks.core.slices import find
+
+            report |= find(predictions).to_dict()
         if json_file:
             write_json(json_file, report)
     for name in dict.fromkeys(row["metric"] for row in report["rows"]):
         terminal.cohorts([row for row in report["rows"] if row["metric"] == name], name)
+    terminal.slices(report.get("slices", []))
     terminal.closing(
         made=f"{len(report['rows'])} figures and {len(report['gaps'])} gaps" + (f" in {json_file}" if json_file else ""),
         look=str(json_file) if json_file else "the tables above; --json FILE keeps them",

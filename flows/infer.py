@@ -10,6 +10,7 @@ from tasks.inference import due_periods, find_production, record_served, score_p
 from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
 from tasks.reports import report_period
+from tasks.tracking import log_scoring
 
 
 @flow(name="infer", flow_run_name="infer {case}")
@@ -19,7 +20,7 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
     period: YYYY-MM.
     """
     bench = Workbench.open(case)
-    months = []
+    months, fresh = [], []
     with track(country=bench.case.carbon.country, name="infer") as meter:
         production = find_production(bench)
         for due in due_periods(bench, production, period):
@@ -36,12 +37,15 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
             )
             month = {"period": due, "rows": len(scored.frame), **drift_summary(report)}
             if record_served(bench, production, scored, month):
+                fresh.append(month)
                 report_period(
                     bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice, page=page
                 )
                 if report.drifted:
                     announce_drift(case, production.version, due, report)
             months.append(month)
+    if fresh:
+        log_scoring(bench, version=production.version, months=fresh, emissions=meter.result)
     return {
         "case": case,
         "model": {"name": case, "version": production.version},

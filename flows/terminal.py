@@ -174,6 +174,16 @@ def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     _out.print(table)
 
 
+def slices(found: Sequence[Mapping[str, Any]]) -> None:
+    """Error slices; each condition can be pasted into a case's `cohorts.where`."""
+    if not found:
+        return
+    table = _table("Error slices: conditions that can be pasted into cohorts.where", "condition", "n", "errors", "95 % interval of the effect", "confirmed")
+    for one in found:
+        _add(table, one["condition"], f"{one['n']:,}", f"{one['value']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", "yes" if one["confirmed"] else "no")
+    _out.print(table)
+
+
 def findings(found: Sequence[Any]) -> None:
     """Findings of the catalogue check, those that block first."""
     for finding in sorted(found, key=lambda finding: finding.severity != "block"):

@@ -97,10 +97,9 @@ def log_training(bench: Workbench, training: Training) -> str:
         **_flow_run(),
     }
     datasets = [(case.dataset, digest, f"snapshot {what}", "training") for what, digest in training.digests.items()]
-    emissions = {"equipoise.emissions_method": training.emissions.method, "equipoise.emissions_note": training.emissions.note}
     parent = runs.start_parent(
         case.case,
-        tags=tags | emissions | {"mlflow.runName": f"train {training.periods[-1]}", "equipoise.chosen": training.chosen},
+        tags=tags | _energy_tags(training.emissions) | {"mlflow.runName": f"train {training.periods[-1]}", "equipoise.chosen": training.chosen},
         params={"task": case.task, "target": case.target.column, "features": ", ".join(case.features), "seed": case.seed, "split": case.split.kind},
     )
     for one in training.trained:
@@ -223,6 +222,23 @@ def log_evaluation(bench: Workbench, *, version: int, period: str, report: Cohor
     )
 
 
+@step("log the scoring to MLflow")
+def log_scoring(bench: Workbench, *, version: int, months: Sequence[Mapping[str, Any]], emissions: EmissionsResult) -> None:
+    """A run for the periods scored just now, below the run that trained their version: rows, drift, energy and emissions."""
+    periods = [str(month["period"]) for month in months]
+    bench.runs.log_child(
+        bench.registry.version(bench.case.case, version).run_id,
+        f"infer {' to '.join(dict.fromkeys((periods[0], periods[-1])))}",
+        metrics={
+            "emissions_kg": emissions.kg,
+            "energy_kwh": emissions.kwh,
+            **{f"{month['period']}/rows": month["rows"] for month in months},
+            **{f"{month['period']}/drift_share": month["share"] for month in months},
+        },
+        tags={"equipoise.version": str(version), **_energy_tags(emissions), **_flow_run()},
+    )
+
+
 def _metrics(report: CohortReport, part: str) -> dict[str, float]:
     """Figures by the names MLflow shows: `test/mae`, and `test/mae/LSTAT=(8, 16]`. Only what has enough evidence is logged."""
     rows = report.frame()
@@ -254,6 +270,11 @@ def _energy(emissions: EmissionsResult) -> str:
         return f"Not known: {emissions.note}"
     cost = f"{emissions.kwh * 1000:.3g} Wh and {emissions.kg * 1000:.3g} g of CO2-equivalent"
     return f"{cost} on the grid of {emissions.country}, {emissions.method}. {emissions.note}"
+
+
+def _energy_tags(emissions: EmissionsResult) -> dict[str, str]:
+    """How energy was come by, beside its figure."""
+    return {"equipoise.emissions_method": emissions.method, "equipoise.emissions_note": emissions.note}
 
 
 def _flow_run() -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,7 @@ from tasks.core.cohorts import encode, interval_labels, numeric, quantile_edges
 from tasks.core.errors import CaseError, DataError, nearest
 from tasks.core.labels import SCORE, find_classes
 from tasks.core.predictions import Source
-from tasks.core.targets import read_rows
+from tasks.core.targets import Rows, read_rows
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint16]
@@ -32,8 +32,18 @@ TASKS = ("binary", "multiclass", "multilabel", "regression")
 NO_FEATURES = {"row_id", "y_true", "y_pred", "y_score", "weight"}
 
 
-def losses(source: Source, task: str | None, error: str = "absolute") -> tuple[Floats, bool]:
-    """Each row's error (n,), and whether errors are 0 or 1."""
+@dataclass(frozen=True)
+class Errors:
+    """Each row's error `loss` (n,), whether errors are 0 or 1, and what they were read from."""
+
+    loss: Floats
+    shares: bool
+    task: str
+    rows: Rows
+
+
+def read_errors(source: Source, task: str | None, error: str = "absolute") -> Errors:
+    """1 where y_pred is not y_true (for multilabel tasks: not exactly), for regression |y_pred - y_true| or its square."""
     if task is not None and task not in TASKS:
         raise CaseError(f"unknown task {task!r}.", where="task", fix=nearest(task, TASKS))
     if error not in ("absolute", "squared"):
@@ -42,9 +52,8 @@ def losses(source: Source, task: str | None, error: str = "absolute") -> tuple[F
     classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
     rows = read_rows(source, task, scored=False, classes=classes)
     if task == "regression":
-        return rows.quantity("absolute" if error == "absolute" else "squared"), False
-    wrong = np.asarray(rows.y != rows.p)
-    return wrong.astype(np.float64), True
+        return Errors(rows.quantity(error), False, task, rows)
+    return Errors(np.asarray(rows.y != rows.p).astype(np.float64), True, task, rows)
 
 
 def infer_task(source: Source) -> str:
@@ -67,12 +76,18 @@ def infer_task(source: Source) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column in parts: row i is in part codes[i], which has a label and a SQL condition. Rows of code len(labels) are in none."""
+    """A column in parts: row i is in part codes[i], which has a label and a SQL condition. Rows of code len(labels) are in none.
+
+    `sql` is the column in SQL; `marks` are the inner edges of its intervals, none where parts are values; the part
+    labelled `missing`, if any, is the last of intervals.
+    """
 
     name: str
     codes: Codes
     labels: tuple[str, ...]
     conditions: tuple[str, ...]
+    sql: str
+    marks: tuple[str, ...] = ()
 
     def supported(self, rows: NDArray[np.intp] | None, least: float) -> "Column":
         """The same with only the parts that at least so many, but not all, of these rows (all unless given) are in."""
@@ -83,7 +98,7 @@ class Column:
             return self
         table = np.full(len(counts), len(kept), dtype=np.uint16)
         table[kept] = np.arange(len(kept))
-        return Column(self.name, table[self.codes], tuple(self.labels[k] for k in kept), tuple(self.conditions[k] for k in kept))
+        return replace(self, codes=table[self.codes], labels=tuple(self.labels[k] for k in kept), conditions=tuple(self.conditions[k] for k in kept))
 
 
 def read_columns(source: Source, names: Sequence[str] | None) -> list[Column]:
@@ -127,7 +142,7 @@ def read_column(source: Source, name: str) -> Column:
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     nan = pa.types.is_floating(kind) and bool(np.isnan(values).sum() > array.null_count) if _number_type(array.type) else False
     conditions = [_missing(column, nan) if label is None else f"{column} = {_literal(label, kind, None in labels)}" for label in labels]
-    return Column(name, codes, tuple("missing" if label is None else label for label in labels), tuple(conditions))
+    return Column(name, codes, tuple("missing" if label is None else label for label in labels), tuple(conditions), column)
 
 
 def _worth(source: Source, name: str) -> bool:
@@ -172,7 +187,7 @@ def _binned(name: str, column: str, values: Floats, known: Floats, array: pa.Arr
     if missing:
         codes[unknown] = len(labels)
         conditions, labels = [*conditions, _missing(column, nan)], [*labels, "missing"]
-    return Column(name, codes.astype(np.uint16), tuple(labels), tuple(conditions))
+    return Column(name, codes.astype(np.uint16), tuple(labels), tuple(conditions), column, tuple(marks))
 
 
 def _plain(edges: list[float], spread: float) -> list[float]:

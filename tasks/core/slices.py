@@ -27,7 +27,7 @@ from tasks.core.errors import CaseError
 from tasks.core.intervals import combine, holm, student, wilson
 from tasks.core.predictions import Source
 from tasks.core.report import records
-from tasks.core.slice_columns import Codes, Column, losses, read_columns
+from tasks.core.slice_columns import Codes, Column, Errors, read_columns, read_errors
 from tasks.core.slice_search import BAR, Examined, Part, Search, drawn_score, strength
 
 Floats = NDArray[np.float64]
@@ -99,16 +99,16 @@ def find(
     if min_support is not None and min_support < 1:
         raise CaseError(f"{min_support} rows are no support.", where="min_support", fix="Give 1 or more.")
     source = Source(predictions)
-    loss, shares = losses(source, task, error)
+    errors = read_errors(source, task, error)
     support = min_support if min_support is not None else max(50, source.rows // 500)
     drawn = np.random.default_rng(seed).integers(0, 2, source.rows, dtype=np.uint8).view(np.bool_)
     first, second = np.flatnonzero(drawn), np.flatnonzero(~drawn)
     cut = [column.supported(first, support / 2) for column in read_columns(source, columns)]
     cut = [column for column in cut if column.labels]
-    one, two = Half.of(cut, loss, shares, first), Half.of(cut, loss, shares, second)
+    one, two = Half.of(cut, errors, first), Half.of(cut, errors, second)
     if not cut or one.whole[1] == 0 or one.whole[0] * one.whole[2] == one.whole[1] ** 2:
         return SliceReport((), 0)
-    found = Search(one.codes, [len(column.labels) for column in cut], one.loss, shares, -(-support // 2)).run(depth)
+    found = Search(one.codes, [len(column.labels) for column in cut], one.loss, errors.shares, -(-support // 2)).run(depth)
     taken = _Taken(one, found).choose()
     return SliceReport(_confirm(taken, cut, one, two, support), found.count)
 
@@ -123,11 +123,11 @@ class Half:
     whole: Sums
 
     @staticmethod
-    def of(columns: Sequence[Column], loss: Floats, shares: bool, rows: NDArray[np.intp]) -> "Half":
+    def of(columns: Sequence[Column], errors: Errors, rows: NDArray[np.intp]) -> "Half":
         """These rows."""
-        own = loss[rows]
+        own = errors.loss[rows]
         whole = (float(len(own)), float(own.sum()), float((own * own).sum()))
-        return Half([column.codes[rows] for column in columns], own, own > 0 if shares else None, whole)
+        return Half([column.codes[rows] for column in columns], own, own > 0 if errors.shares else None, whole)
 
     @property
     def shares(self) -> bool:

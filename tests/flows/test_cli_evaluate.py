@@ -78,3 +78,18 @@ def test_missing_file_is_named(tmp_path):
     result = evaluate(tmp_path / "none.parquet", "--task", "binary")
     assert result.returncode == 2
     assert "none.parquet" in result.stderr
+
+
+def test_slices_find_the_cohort_nobody_named(tmp_path):
+    """A planted slice with many errors comes first, confirmed, as a condition that can be pasted."""
+    count = 6000
+    frame = pd.DataFrame({"city": [f"c{place % 10}" for place in range(count)], "y_true": [place // 10 % 2 for place in range(count)]})
+    wrong = (frame["city"] == "c3") & (frame.index // 100 % 2 == 0)
+    frame["y_pred"] = frame["y_true"].where(~wrong, 1 - frame["y_true"])
+    frame.to_parquet(tmp_path / "predictions.parquet")
+    result = evaluate(tmp_path / "predictions.parquet", "--task", "binary", "--metric", "accuracy", "--slices", "--json", tmp_path / "report.json")
+    assert result.returncode == 0, result.stderr
+    first = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["slices"][0]
+    assert first["condition"] == "city = 'c3'"
+    assert first["confirmed"] is True
+    assert (first["n"], first["value"]) == (600, 0.5)

@@ -55,6 +55,11 @@ def test_documented_case_runs_without_code(project):
     bench = Workbench.open("loans")
     assert bench.registry.alias("loans", "production") == 1
     assert "Orders a queue" in bench.registry.version("loans", 1).description
+    experiment = bench.runs.experiment("loans")
+    with bench.runs.store.talking() as client:
+        [scoring] = client.search_runs([experiment], "tags.mlflow.runName = 'infer 2024-02 to 2024-03'")
+    assert scoring.data.metrics["2024-03/rows"] == 600
+    assert scoring.data.tags["equipoise.emissions_method"] in ("measured", "estimated", "unavailable")
     before = state(bench)
     assert infer("loans")["months"] == []
     assert [month["period"] for month in infer("loans", "2024-02")["months"]] == ["2024-02"]
