@@ -166,14 +166,16 @@ def evaluate(
     min_support: Annotated[int, typer.Option(min=1, help="Fewest rows in a metric's denominator.")] = 20,
     slices: Annotated[bool, typer.Option("--slices", help="Also search for cohorts nobody named, and confirm them on other rows.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows, gaps, comparison and slices as JSON.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens without a network.")] = None,
 ) -> None:
     """Evaluate predictions from anywhere on every cohort, with counts and intervals."""
     with terminal.session(f"Evaluation of {predictions}"):
         from tasks.core.evaluation import evaluate as evaluate_table
+        from tasks.core.slices import find
         from tasks.core.suppression import publish
-        from tasks.io.files import write_json
+        from tasks.io.files import write_json, write_text
 
-        report = publish(
+        published = publish(
             evaluate_table(
                 predictions,
                 task=task,
@@ -183,19 +185,25 @@ def evaluate(
                 baseline=baseline,
                 min_support=min_support,
             )
-        ).to_dict()
-        if slices:
-            from tasks.core.slices import find
-
-            report |= find(predictions).to_dict()
+        )
+        report = published.to_dict() | (find(predictions).to_dict() if slices else {})
         if json_file:
             write_json(json_file, report)
+        if html_file:
+            from tasks.core.page import render
+            from tasks.core.tables import calibration, confusion
+
+            scored = task == "binary" and any(row["metric"] == "expected_calibration_error" for row in report["rows"])
+            curves = calibration(published) if scored else None
+            matrices = confusion(published) if task in ("binary", "multiclass") else None
+            write_text(html_file, render(report, title=predictions.name, slices=report.get("slices"), curves=curves, confusion=matrices))
     for name in dict.fromkeys(row["metric"] for row in report["rows"]):
         terminal.cohorts([row for row in report["rows"] if row["metric"] == name], name)
     terminal.slices(report.get("slices", []))
+    files = " and ".join(str(file) for file in (json_file, html_file) if file)
     terminal.closing(
-        made=f"{len(report['rows'])} figures and {len(report['gaps'])} gaps" + (f" in {json_file}" if json_file else ""),
-        look=str(json_file) if json_file else "the tables above; --json FILE keeps them",
+        made=f"{len(report['rows'])} figures and {len(report['gaps'])} gaps" + (f" in {files}" if files else ""),
+        look=files or "the tables above; --json FILE or --html FILE keeps them",
         then="equipoise evaluate --help",
     )
 

@@ -1,5 +1,6 @@
 """Writes a file whole or not at all."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -10,18 +11,24 @@ from tasks.core.errors import UnavailableError
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON under a temporary name in the same folder, flush it, then rename: a reader sees the old file or the new one.
+    """Write a value as JSON; see `write_text`."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name in the same folder, flush, then rename: a reader sees the old file or the new one.
 
     Raises: UnavailableError when the place cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UnavailableError(f"cannot be written: {error.strerror}.", where=str(path), fix="Choose another file.") from error

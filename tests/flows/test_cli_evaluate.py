@@ -93,3 +93,15 @@ def test_slices_find_the_cohort_nobody_named(tmp_path):
     assert first["condition"] == "city = 'c3'"
     assert first["confirmed"] is True
     assert (first["n"], first["value"]) == (600, 0.5)
+
+
+def test_page_is_written_and_says_what_may_be_chance(predictions, tmp_path):
+    """`--html` writes one file with the figures; a gap of 24 in 30 against 27 in 30 is not called clear."""
+    frame = pd.read_csv(predictions)
+    frame[frame["team"] != "<C>"].to_csv(predictions, index=False)
+    result = evaluate(predictions, "--task", "binary", "--by", "team", "--metric", "accuracy", "--html", tmp_path / "page.html")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "team=A" in page
+    assert "may be chance" in page
+    assert "<td>clear</td>" not in page
