@@ -10,7 +10,8 @@ from pydantic_core import PydanticUndefined
 
 from flows.cli import app
 from tasks.core.case import Case
-from tasks.core.catalogue import RiskFlag
+from tasks.core.catalogue import COLUMN_PROPERTIES, COLUMN_TYPES, SERVER_PROPERTIES, RiskFlag
+from tasks.core.rules import COLUMN_METRICS, TABLE_METRICS
 from tasks.io.home import PROJECT
 
 DOCS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -66,6 +67,12 @@ def test_no_key_is_documented_that_is_not_there():
 def test_every_risk_flag_is_documented(flag):
     """docs/catalogue.md explains each flag."""
     assert f"`{flag.value}`" in (PROJECT / "docs/catalogue.md").read_text()
+
+
+@pytest.mark.parametrize("key", [*COLUMN_PROPERTIES, *SERVER_PROPERTIES, *COLUMN_METRICS, *TABLE_METRICS, *COLUMN_TYPES])
+def test_every_catalogue_key_is_documented(key):
+    """docs/catalogue.md names each custom property, quality metric and column type that an entry may use."""
+    assert re.search(rf"\b{key}\b", (PROJECT / "docs/catalogue.md").read_text(encoding="utf-8"))
 
 
 def test_every_command_is_in_the_readme():

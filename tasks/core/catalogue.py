@@ -24,6 +24,9 @@ FileFormat = Literal["csv", "parquet"]
 COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
 USES: tuple[str, ...] = get_args(Use)
 FORMATS: tuple[str, ...] = get_args(FileFormat)
+COLUMN_PROPERTIES = ("risk", "why", "uses", "label")
+SERVER_PROPERTIES = ("url", "table", "query", "format")
+"""The custom properties that mean something here, of a column and of a server."""
 ROW_ID = "row_id"
 """Equipoise's own column: a row's identity within a period. No dataset declares it."""
 
@@ -177,7 +180,7 @@ def _column(item: SchemaProperty, where: str) -> Column:
             raise CaseError(f"Column `{name}` has no `{key}`.", where=where, fix=f"Add `{key}`.")
     if item.logicalType not in COLUMN_TYPES:
         raise CaseError(f"Column `{name}` has the logicalType `{item.logicalType}`.", where=where, fix=f"A table here holds: {', '.join(COLUMN_TYPES)}.")
-    own = _custom(item.customProperties, ("risk", "why", "uses", "label"), f"Column `{name}`", where)
+    own = _custom(item.customProperties, COLUMN_PROPERTIES, f"Column `{name}`", where)
     flags = _words(own.get("risk", []), tuple(RiskFlag), "risk", name, where)
     uses = _words(own.get("uses", [] if flags else list(USES)), USES, "uses", name, where)
     why, label = own.get("why", ""), own.get("label", False)
@@ -231,7 +234,7 @@ def _words(value: object, known: tuple[str, ...], key: str, column: str, where: 
 
 def _source(server: Server, where: str) -> Source:
     subject = f"Server `{server.server}`"
-    own = _custom(server.customProperties, ("url", "table", "query", "format"), subject, where)
+    own = _custom(server.customProperties, SERVER_PROPERTIES, subject, where)
     location = own.get("url") or server.path or server.location
     if not isinstance(location, str) or not location:
         raise CaseError(f"{subject} does not say where the data is.", where=where, fix="Give `path`, or `url` in customProperties.")
