@@ -85,13 +85,13 @@ def probability(value: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A share to read.
+    r"""A share to read.
 
     >>> percent(0.074)
-    '7.4 %'
+    '7.4\xa0%'
     """
     found = number(value)
-    return "–" if found is None else f"{100 * found:.1f} %"
+    return "–" if found is None else f"{100 * found:.1f}\N{NO-BREAK SPACE}%"
 
 
 def step(value: Any, top: float) -> int | None:

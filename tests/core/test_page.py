@@ -275,7 +275,7 @@ def test_tree_nodes_nest_and_small_ones_are_left_out() -> None:
     document = Document(render({"rows": [minimal()], "gaps": []}, title="Tree", tree=nodes))
     assert [one["text"] for one in document.all("code")] == ["all rows", "a = 1", "a = 2", "c > 7", "c <= 7"]
     assert len(document.all("details", open=None)) == 2  # the root and a = 2
-    assert "80.0 % of all errors" in document.by_id("tree")["text"]
+    assert "80.0\xa0% of all errors" in document.by_id("tree")["text"]
 
 
 def test_curves_and_matrices_are_of_the_largest_cohorts() -> None:
@@ -291,7 +291,7 @@ def test_curves_and_matrices_are_of_the_largest_cohorts() -> None:
     assert [one["text"] for one in document.all("caption")][1:13] == ["overall", *(f"c={place:02}" for place in range(29, 18, -1))]
     text = document.by_id("confusion")["text"]
     assert "the 11 largest of 30 cohorts" in text
-    assert "80.0 %" in text  # 4,000 of 5,000
+    assert "80.0\xa0%" in text  # 4,000 of 5,000
 
 
 def test_one_thousand_cohorts_make_a_small_file() -> None:
