@@ -160,8 +160,8 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Parquet (a file or a folder of parts), CSV or Arrow with y_true and y_pred.")],
     task: Annotated[str, typer.Option(help="binary, multiclass, multilabel or regression.")],
     by: Annotated[list[str], typer.Option(metavar="COLUMNS", help="A column, or several crossed: --by race --by sex,race")] = [],  # noqa: B006  # Typer copies it
-    where: Annotated[list[str], typer.Option(metavar="NAME=CONDITION", help="A named SQL condition on raw columns.")] = [],  # noqa: B006
-    metric: Annotated[list[str], typer.Option(metavar="NAME", help="All that the columns suffice for, unless given.")] = [],  # noqa: B006
+    where: Annotated[list[str], typer.Option(metavar="NAME=CONDITION", help="A named SQL condition on raw columns.")] = [],  # noqa: B006  # as above
+    metric: Annotated[list[str], typer.Option(metavar="NAME", help="All that the columns suffice for, unless given.")] = [],  # noqa: B006  # as above
     baseline: Annotated[Path | None, typer.Option(metavar="OTHER", help="Other predictions for the same rows, to compare with.")] = None,
     min_support: Annotated[int, typer.Option(min=1, help="Fewest rows in a metric's denominator.")] = 20,
     slices: Annotated[bool, typer.Option("--slices", help="Also search for cohorts nobody named, and confirm them on other rows.")] = False,

@@ -132,9 +132,10 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
     Returns: the training's summary, JSON-ready, with the version's number.
     """
     case, store, chosen = bench.case, bench.store, training.choice
+    known = identity(bench, training.digests)
     model = dump(chosen.candidate)
     evidence: dict[str, Any] = {
-        **identity(bench, training.digests),
+        **known,
         "split": {**case.split.model_dump(), "seed": case.seed},
         "candidate": chosen.name,
         "model": store.put(model),
@@ -187,7 +188,7 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         "registered",
         version,
         {
-            "identity": digest_of(identity(bench, training.digests)),
+            "identity": digest_of(known),
             "evidence": digest,
             "model": evidence["model"],
             "reference": evidence["reference"],

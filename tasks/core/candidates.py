@@ -249,7 +249,7 @@ def _remedy(spec: CandidateSpec, case: Case, remedy: type[Plain], estimator: Any
     _known("mitigation", params, known, place)
     given = {"constraint": asked} if asked else {}
     seed = {"seed": case.seed} if "seed" in inspect.signature(remedy).parameters else {}
-    return _valid(remedy(estimator, **given, **params, **seed), place)  # type: ignore[no-any-return]
+    return _valid(remedy(estimator, **given, **params, **seed), place)  # type: ignore[no-any-return]  # _valid hands back what it was given
 
 
 def _known(part: str, params: Mapping[str, Any], known: Any, place: str) -> None:

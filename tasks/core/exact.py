@@ -97,7 +97,7 @@ class ExactSums:
         top = max(self.top, other.top)
         return bool(np.array_equal(self.at(top), other.at(top)))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # how Python spells unhashable
 
 
 def concat(parts: list[ExactSums]) -> ExactSums:
