@@ -134,13 +134,16 @@ def sort_labels(labels: set[str | None]) -> tuple[str | None, ...]:
 
 @dataclass(frozen=True)
 class Summary:
-    """All cells of a table, or of a part of one. Parts add."""
+    """All cells of a table, or of a part of one. Parts add. `nested` (conditions, conditions) says whether the first lies
+    within the second, which has fewer than tasks.core.folding.NEAR rows besides; in the order of the cells in `filters`.
+    """
 
     plan: Plan
     weighted: bool
     cells: tuple[Cells, ...]
     filters: Cells
     ranked: Ranked | None
+    nested: NDArray[np.bool_]
 
     @property
     def rows(self) -> int:
@@ -156,7 +159,7 @@ class Summary:
             ranked = self.ranked.joined(
                 other.ranked, [(move(one, all_), move(two, all_)) for one, two, all_ in zip(self.cells, other.cells, cells, strict=True)]
             )
-        return Summary(self.plan, self.weighted, cells, self.filters + other.filters, ranked)
+        return Summary(self.plan, self.weighted, cells, self.filters + other.filters, ranked, self.nested & other.nested)
 
     def same(self, other: "Summary") -> bool:
         """Whether two summaries hold the same cells."""

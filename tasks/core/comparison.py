@@ -22,7 +22,7 @@ from tasks.core.folding import Slices, fold, read
 from tasks.core.influence import View, influence
 from tasks.core.labels import SCORE
 from tasks.core.metrics import Metric
-from tasks.core.planning import MIN_SUPPORT, estimate_all, make_plan
+from tasks.core.planning import MIN_SUPPORT, make_plan, report_on
 from tasks.core.predictions import Source
 from tasks.core.ranking import unpack
 from tasks.core.report import CohortReport
@@ -262,13 +262,13 @@ def compare(
     source = Source(models[baseline], baseline)
     plan, chosen = make_plan(source, task=task, by=by, where=where, metrics=metrics, bins=bins)
     old, slices = Side.of(source, plan)
-    theirs = estimate_all(old.stats, chosen[0], seed=seed)
-    sides, reports = {baseline: old}, {baseline: CohortReport(task, *chosen, old.stats, theirs, min_support)}
+    first = report_on(old.stats, chosen, seed=seed, min_support=min_support)
+    sides, reports = {baseline: old}, {baseline: first}
     for name in models:
         if name == baseline:
             continue
         new, _ = Side.of(aligned(source, models[name], name), plan, slices)
-        report = CohortReport(task, *chosen, new.stats, estimate_all(new.stats, chosen[0], seed=seed), min_support)
-        sides[name], reports[name] = new, replace(report, compared=deltas(report, new, old, theirs))
+        report = report_on(new.stats, chosen, seed=seed, min_support=min_support)
+        sides[name], reports[name] = new, replace(report, compared=deltas(report, new, old, first.estimates))
     ids = tuple(source.column("row_id").to_pylist()) if "row_id" in source.names else tuple(range(source.rows))
     return Comparison(baseline, {name: reports[name] for name in models}, sides, ids)

@@ -2,7 +2,7 @@
 
     report = evaluate(predictions, task="binary", by=[["sex"], ["sex", "race"]], where={"Married": "relationship IN ('Wife', 'Husband')"})
     report.frame()  # cohort, kind, metric, value, low, high, n, support, verdict
-    report.gaps()   # metric, grouping, difference, ratio, worst, best, low, high, p_value, verdict
+    report.gaps()   # metric, grouping, difference, ratio, worst, best, low, high, ratio_low, ratio_high, p_value, verdict
 
 `predictions` has y_true and y_pred, for some metrics y_score, optionally weight, and raw columns to slice by. Rows are
 folded into cells once (tasks.core.cells); everything after is arithmetic on arrays with one element a cohort. To evaluate
@@ -17,7 +17,7 @@ from typing import Any
 from tasks.core.comparison import Side, aligned, deltas
 from tasks.core.errors import CaseError
 from tasks.core.folding import summarise
-from tasks.core.planning import MIN_SUPPORT, estimate_all, make_plan, report_of
+from tasks.core.planning import MIN_SUPPORT, estimate_all, make_plan, report_of, report_on
 from tasks.core.predictions import Source
 from tasks.core.report import COLUMNS, CohortReport
 from tasks.core.streaming import fold_stream, is_large, stream_plan
@@ -62,6 +62,5 @@ def evaluate(
     other = aligned(source, baseline)
     new, slices = Side.of(source, plan)
     old, _ = Side.of(other, plan, slices)
-    mine = estimate_all(new.stats, chosen[0], seed=seed)
-    report = CohortReport(task, *chosen, new.stats.without_rows(), mine, min_support)
+    report = report_on(new.stats, chosen, seed=seed, min_support=min_support)
     return replace(report, compared=deltas(report, new, old, estimate_all(old.stats, chosen[0], seed=seed)))

@@ -77,6 +77,11 @@ class ExactSums:
         lanes[theirs] += other.at(top)
         return ExactSums(top, lanes)
 
+    def minus(self, other: "ExactSums") -> "ExactSums":
+        """What is left of these sums without others of the same cells."""
+        top = max(self.top, other.top)
+        return ExactSums(top, self.at(top) - other.at(top))
+
     def take(self, index: NDArray[np.integer]) -> "ExactSums":
         """The cells at these places along the first axis."""
         return ExactSums(self.top, self.lanes[index])

@@ -30,6 +30,7 @@ DENSE = 2**24  # joint codes up to here are numbered by a table, beyond by sorti
 CELLS = 2**27  # counts kept at most
 HISTOGRAMS = 2**25  # sums by bin kept at most, each of 24 bytes
 BLOCK = 2**15  # rows of condition masks expanded at a time
+NEAR = 1000  # rows: a condition that has more than another within it gives nobody away
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def _fold_all(rows: Rows, slices: Slices, plan: Plan, digits: dict[str, "_Digits
     members = tuple(member for _, member in folded)
     filters = _fold_filters(rows, tuple(plan.where), slices.masks, digits)
     ranked = Ranked.of(rows, plan.ranked, members, slices.masks) if plan.ranked and not plan.cuts else None
-    return Summary(plan, rows.weight is not None, tuple(cells for cells, _ in folded), filters, ranked), members
+    nested = _nested(slices.masks[[list(plan.where).index(str(name)) for name in filters.labels[0]]])
+    return Summary(plan, rows.weight is not None, tuple(cells for cells, _ in folded), filters, ranked, nested), members
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,16 @@ def _packed(series: pl.Series) -> NDArray[np.uint8]:
     if len(array) % 8:
         packed[-1] &= (1 << len(array) % 8) - 1  # bits beyond the last row mean nothing
     return packed
+
+
+def _nested(masks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which conditions lie within which others, by a few rows."""
+    sizes = np.bitwise_count(masks).sum(axis=1, dtype=np.int64)
+    besides = sizes[None, :] - sizes[:, None]
+    within = (besides >= 0) & (besides < NEAR) & ~np.eye(len(masks), dtype=bool)
+    for one, two in np.argwhere(within):
+        within[one, two] = not np.any(masks[one] & ~masks[two])
+    return np.asarray(within)
 
 
 def _fold_filters(rows: Rows, names: tuple[str, ...], masks: NDArray[np.uint64], digits: dict[str, _Digits]) -> Cells:

@@ -3,8 +3,9 @@
 Only cohorts with enough support take part. The difference is highest minus lowest, the ratio lowest over highest, as in
 fairlearn. With two cohorts the interval is Newcombe's (MOVER on the cohorts' own limits). With more, the cohorts that may
 truly be the highest or the lowest are found, their limits widened so that all pairs of them hold together, and the
-interval is [largest lower limit, largest upper limit] over those pairs. It never falls below 0. The p-value is that of
-Tukey's range over all cohorts, then Holm's over all gaps.
+interval is [largest lower limit, largest upper limit] over those pairs. It never falls below 0. The ratio's limits are
+the smallest lower and the smallest upper one over the same pairs, each by MOVER for ratios. The p-value is that of Tukey's
+range over all cohorts, then Holm's over all gaps.
 
 Fairness summaries are read from gaps: the gap of one metric, or the larger of two. Those that bound each cohort's own
 figure (calibration within groups, bounded group loss) give the largest value as their difference, without a p-value.
@@ -21,7 +22,7 @@ from tasks.core.metrics import Better
 
 Floats = NDArray[np.float64]
 
-COLUMNS = ("metric", "grouping", "difference", "ratio", "worst", "best", "low", "high", "p_value", "verdict")
+COLUMNS = ("metric", "grouping", "difference", "ratio", "worst", "best", "low", "high", "ratio_low", "ratio_high", "p_value", "verdict")
 PLAUSIBLE = 0.7  # by simulation: intervals keep at least their level, and nearly exactly it where cohorts are well apart
 PAIRS = 256  # of more cohorts than twice this, only so many of the highest and of the lowest are compared pair by pair
 
@@ -66,8 +67,27 @@ def _interval(value: Floats, low: Floats, high: Floats, order: NDArray[np.intp])
     lows = np.where(pairs, difference - factor * below, np.nan)
     highs = np.where(pairs, difference + factor * above, np.nan)
     if np.isnan(lows).all() or np.isnan(highs).all():
-        return {"low": float("nan"), "high": float("nan"), "p_value": float("nan")}
-    return {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(furthest, count)}
+        return dict.fromkeys(("low", "high", "ratio_low", "ratio_high", "p_value"), float("nan"))
+    found = {"low": max(float(np.nanmax(lows)), 0.0), "high": float(np.nanmax(highs)), "p_value": range_p_value(furthest, count)}
+    wide = value, value - factor * (value - low), value + factor * (high - value)
+    least, most = ratio_limits([part[lower][None, :] for part in wide], [part[upper][:, None] for part in wide])
+    if (value[order] < 0).any() or not (value[order[-1]] > 0):
+        return found | {"ratio_low": float("nan"), "ratio_high": float("nan")}
+    return found | {"ratio_low": float(np.nanmin(np.where(pairs, least, np.nan))), "ratio_high": min(float(np.nanmin(np.where(pairs, most, np.nan))), 1.0)}
+
+
+def ratio_limits(one: Sequence[Floats], two: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Limits of one / two, independent and not negative, each (value, low, high): MOVER-R, equations 9 and 10 of Donner and
+    Zou (Closed-form confidence intervals for functions of the normal mean and standard deviation, 2012). No upper limit
+    (infinity) where two may be 0.
+    """
+    (a, la, ha), (b, lb, hb) = ((value, np.maximum(low, 0.0), high) for value, low, high in (one, two))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = a * b - np.sqrt(np.maximum((a * b) ** 2 - la * hb * (2 * a - la) * (2 * b - hb), 0))
+        above = a * b + np.sqrt(np.maximum((a * b) ** 2 - ha * lb * (2 * a - ha) * (2 * b - lb), 0))
+        low = np.where(hb * (2 * b - hb) != 0, below / (hb * (2 * b - hb)), la / hb)
+        high = np.where(lb > 0, above / (lb * (2 * b - lb)), np.inf)
+    return np.maximum(low, 0.0), high
 
 
 def table(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -83,8 +103,9 @@ def summary(name: str, parts: Sequence[dict[str, object]]) -> dict[str, object]:
     if weak is not None:
         return weak | {"metric": name}
     widest = max(parts, key=lambda part: float(str(part["difference"])))
-    ratios = [float(str(part["ratio"])) for part in parts]
-    return widest | {"metric": name, "ratio": float("nan") if np.isnan(ratios).any() else min(ratios)}
+    unknown = next((part for part in parts if np.isnan(float(str(part["ratio"])))), None)
+    least = unknown or min(parts, key=lambda part: float(str(part["ratio"])))
+    return widest | {"metric": name} | {key: least[key] for key in ("ratio", "ratio_low", "ratio_high")}
 
 
 def largest(

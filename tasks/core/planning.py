@@ -59,7 +59,8 @@ def make_plan(
         found = quantile_edges(numeric(source.column(column), column, "binned"), cut, column) if isinstance(cut, int) else check_edges(cut, column)
         edges[column] = tuple(found)
     conditions = dict(where or {})
-    if taken := next((name for name in conditions if name == "overall" or ("=" in name and name.partition("=")[0] in source.names)), None):
+    reserved = {"overall", *(", ".join(entry) for entry in grouped)}
+    if taken := next((name for name in conditions if name in reserved or ("=" in name and name.partition("=")[0] in source.names)), None):
         raise CaseError(f"a condition cannot be named `{taken}`, which reads as another cohort.", where="where", fix="Give it a name of its own.")
     parse_conditions(conditions, [*source.names, "error"])
     quantities = tuple(dict.fromkeys(name for metric in chosen for name in metric.sums(intervals)))
@@ -88,9 +89,15 @@ def _shapes(source: Source, task: str) -> tuple[tuple[tuple[str, tuple[float, ..
 
 def report_of(summary: Summary, metrics: Metrics, *, intervals: bool = True, seed: int = 0, min_support: int = MIN_SUPPORT) -> CohortReport:
     """The report of a summary that was folded for these metrics."""
-    stats = Stats.of(summary)
+    return report_on(Stats.of(summary), metrics, intervals=intervals, seed=seed, min_support=min_support)
+
+
+def report_on(stats: Stats, metrics: Metrics, *, intervals: bool = True, seed: int = 0, min_support: int = MIN_SUPPORT) -> CohortReport:
+    """The report of cohorts' statistics; it keeps none of the rows."""
     estimates = estimate_all(stats, metrics[0], intervals=intervals, seed=seed)
-    return CohortReport(summary.plan.task, *metrics, stats.without_rows(), estimates, min_support)
+    rest = stats.rest()
+    outside = estimate_all(rest, metrics[0], intervals=intervals, seed=seed) if rest else ()
+    return CohortReport(stats.summary.plan.task, *metrics, stats.without_rows(), estimates, min_support, outside)
 
 
 def estimate_all(stats: Stats, metrics: Sequence[Metric], *, intervals: bool = True, seed: int = 0) -> tuple[Estimate, ...]:

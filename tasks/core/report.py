@@ -11,9 +11,24 @@ from numpy.typing import NDArray
 from tasks.core import gaps
 from tasks.core.estimates import Estimate
 from tasks.core.metrics import Metric
-from tasks.core.stats import Block, Stats
+from tasks.core.stats import Stats
 
 COLUMNS = ("cohort", "kind", "metric", "value", "low", "high", "n", "support", "verdict")
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Cohorts to measure gaps between: by metric, their estimates and which have enough evidence."""
+
+    grouping: str
+    names: list[str]
+    parts: list[Estimate]
+    enough: list[NDArray[np.bool_]]
+
+    def of(self, place: int) -> tuple[Any, Any, Any, Any]:
+        """Value, limits, and whether there is enough, for the metric at a place."""
+        one = self.parts[place]
+        return one.value, one.low, one.high, self.enough[place]
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,8 @@ class CohortReport:
     """Estimates by metric; arrays inside are by cohort, in the order of `stats`.
 
     A value without rows in its denominator is NaN and `undefined`; one with fewer than `min_support` is `insufficient`:
-    it is shown with its interval, takes no part in gaps, and no limit may pass on it. In a published report (see
+    it is shown with its interval, takes no part in gaps, and no limit may pass on it. `outside` holds what the rows outside
+    each condition give, which its gap is measured against. In a published report (see
     tasks.core.suppression) the figures of `hidden` cohorts, and values on fewer than `published` rows, are left out.
     """
 
@@ -31,6 +47,7 @@ class CohortReport:
     stats: Stats
     estimates: tuple[Estimate, ...]
     min_support: int
+    outside: tuple[Estimate, ...] = ()
     compared: pd.DataFrame | None = None
     hidden: NDArray[np.bool_] | None = None
     published: int = 0
@@ -77,28 +94,50 @@ class CohortReport:
         return next((tuple(block.names) for block in self.stats.blocks if block.grouping and set(block.grouping) == set(grouping)), ())
 
     def gaps(self) -> pd.DataFrame:
-        """One row for each metric and grouping, then one for each fairness summary and grouping; see tasks.core.gaps."""
-        blocks = [(block, place) for block, place in zip(self.stats.blocks, self.stats.spread(), strict=True) if block.grouping]
-        rows = [self._gap(gaps.gap, metric, metric.name, block, place) for block, place in blocks for metric in self.metrics]
-        table = gaps.table(rows)
+        """One row for each metric and grouping, then one for each fairness summary and grouping; see tasks.core.gaps.
+
+        A condition is a grouping of two: the rows that it holds for, and the rest.
+        """
+        sides = self._sides()
+        table = gaps.table(
+            [gaps.gap(metric.name, side.grouping, metric.better, side.names, *side.of(place)) for side in sides for place, metric in self._placed()]
+        )
         if not self.summaries:
             return table
         known: dict[tuple[Any, Any], dict[str, object]] = {(row["grouping"], row["metric"]): row for row in _rows(table)}
         more = []
-        for block, place in blocks:
+        for side in sides:
             for metric in self.summaries:
                 if metric.name in ("calibration_within_groups", "bounded_group_loss"):
-                    of = next(one for one in self.metrics if one.name == metric.summary_of[0])
-                    more.append(self._gap(gaps.largest, of, metric.name, block, place))
+                    place, of = next((place, one) for place, one in self._placed() if one.name == metric.summary_of[0])
+                    more.append(gaps.largest(metric.name, side.grouping, of.better, side.names, *side.of(place)))
                 else:
-                    more.append(gaps.summary(metric.name, [known[", ".join(block.grouping), part] for part in metric.summary_of]))
+                    more.append(gaps.summary(metric.name, [known[side.grouping, part] for part in metric.summary_of]))
         return pd.DataFrame([*known.values(), *more], columns=list(gaps.COLUMNS))
 
-    def _gap(self, make: Any, metric: Metric, name: str, block: Block, place: slice) -> dict[str, object]:
-        one = self.estimates[self.metrics.index(metric)]
-        enough = self.verdict(one)[place] == "ok"
-        row: dict[str, object] = make(name, ", ".join(block.grouping), metric.better, block.names, one.value[place], one.low[place], one.high[place], enough)
-        return row
+    def _placed(self) -> list[tuple[int, Metric]]:
+        return list(enumerate(self.metrics))
+
+    def _sides(self) -> list["_Sides"]:
+        """Every set of cohorts between which gaps are measured."""
+        found = []
+        for block, place in zip(self.stats.blocks, self.stats.spread(), strict=True):
+            if block.grouping:
+                parts = [Estimate(one.value[place], one.low[place], one.high[place], one.support[place]) for one in self.estimates]
+                enough = [self.verdict(one)[place] == "ok" for one in self.estimates]
+                found.append(_Sides(", ".join(block.grouping), block.names, parts, enough))
+            elif block.kind == "filter" and self.outside:
+                found += [self._against_rest(name, place.start + offset, offset) for offset, name in enumerate(block.names)]
+        return found
+
+    def _against_rest(self, name: str, inside: int, outside: int) -> "_Sides":
+        parts, enough = [], []
+        for one, rest in zip(self.estimates, self.outside, strict=True):
+            both = [(one, inside), (rest, outside)]
+            parts.append(Estimate(*(np.array([getattr(part, field)[at] for part, at in both]) for field in ("value", "low", "high", "support"))))
+            few = bool(rest.support[outside] < max(self.min_support, self.published))
+            enough.append(np.array([self.verdict(one)[inside] == "ok", not few and self.verdict(one)[inside] == "ok"]))
+        return _Sides(name, [name, f"not {name}"], parts, enough)
 
     def comparison(self) -> pd.DataFrame:
         """Deltas to the baseline by cohort and metric; see tasks.core.comparison. Empty without a baseline."""

@@ -64,6 +64,19 @@ class Stats:
         """Whether rows carry weights."""
         return self.summary.weighted
 
+    def rest(self) -> "Stats | None":
+        """Statistics of the rows outside each condition, in the conditions' order; None without conditions."""
+        block = self.blocks[-1]
+        if block.kind != "filter":
+            return None
+        place = self.spread()[-1]
+        inside, everything = np.arange(place.start, place.stop), np.zeros(len(block.names), dtype=np.int64)
+        sums = {key: value.take(everything).minus(value.take(inside)) for key, value in self.sums.items()}
+        ranked = self.summary.ranked
+        outside = None if ranked is None else replace(ranked, masks=~ranked.masks)  # bits beyond the last row are never read
+        block = replace(block, names=[f"not {name}" for name in block.names])
+        return Stats(replace(self.summary, ranked=outside), [block], self.rows[everything] - self.rows[inside], sums)
+
     def without_rows(self) -> "Stats":
         """The same without the rows that were kept for ordering: what a report may carry about. Curves stay known."""
         return replace(self, summary=replace(self.summary, ranked=None))

@@ -3,7 +3,8 @@
 Cohorts of fewer than k rows are not published. Nor is what would give them away by subtraction: where the other cohorts
 of a grouping would leave a hidden remainder of one cohort or of fewer than k rows, the smallest published one is hidden
 too, and so on until nothing changes; cohorts within a hidden cohort are hidden with it. A condition is hidden if it, or
-the rest of the table, has fewer than k rows, or if it holds exactly the rows' counts of a hidden cohort. A value on fewer
+the rest of the table, has fewer than k rows, if it holds exactly the rows' counts of a hidden cohort, or if it lies within
+another that has fewer than k rows besides. A value on fewer
 than k rows of its own denominator is left out, though its cohort be larger. What is hidden counts as insufficient evidence.
 """
 
@@ -40,7 +41,19 @@ def hidden_cohorts(stats: Stats, k: int = K) -> NDArray[np.bool_]:
     hidden[filters] |= (rest > 0) & (rest < k)
     fingerprints = {stats.rows[place].tobytes() for place in np.flatnonzero(hidden)}
     hidden[filters] |= np.array([stats.rows[place].tobytes() in fingerprints for place in filters], dtype=bool)
+    if len(filters):
+        _protect_nested(stats, filters, n, hidden, k)
     return np.asarray(hidden)
+
+
+def _protect_nested(stats: Stats, filters: NDArray[np.int64], n: NDArray[np.float64], hidden: NDArray[np.bool_], k: int) -> None:
+    """Hide each condition that another published one contains with fewer than k rows besides."""
+    stored = stats.blocks[-1].index
+    sizes = n[filters]
+    besides = sizes[None, :] - sizes[:, None]  # rows of the second outside the first, where the first lies within it
+    within = stats.summary.nested[np.ix_(stored, stored)] & (besides > 0) & (besides < k)
+    for place in np.argsort(sizes, kind="stable"):  # the smallest first: hiding it may be enough
+        hidden[filters[place]] |= bool(np.any(within[place] & ~hidden[filters]))
 
 
 def _protect(parent: int, children: NDArray[np.int64], n: NDArray[np.float64], hidden: NDArray[np.bool_], k: int) -> None:
