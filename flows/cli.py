@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import terminal
+from flows import cli_evaluation, terminal
 from tasks.core.errors import EquipoiseError
 from tasks.io import warmup
 
@@ -19,7 +19,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-CaseName = Annotated[str, typer.Argument(metavar="CASE", help="The case: configs/CASE.yaml.")]
 PeriodOption = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="One period; all there are, or all that are due, unless given.")]
 VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number, as `equipoise status` shows it.")]
 
@@ -53,7 +52,7 @@ def demo(
 
 
 @app.command()
-def snapshot(case: CaseName, period: PeriodOption = None) -> None:
+def snapshot(case: terminal.CaseName, period: PeriodOption = None) -> None:
     """Take immutable snapshots of a case's periods."""
     with terminal.session(f"Snapshots of {case}", case=case, libraries=()) as home:
         from flows.snapshot import snapshot as flow
@@ -67,7 +66,7 @@ def snapshot(case: CaseName, period: PeriodOption = None) -> None:
 
 
 @app.command()
-def check(case: CaseName, period: PeriodOption = None) -> None:
+def check(case: terminal.CaseName, period: PeriodOption = None) -> None:
     """Hold a case against its catalogue entry and its snapshots; exits 2 when a finding blocks."""
     with terminal.session(f"Catalogue check of {case}"):
         from tasks.checks import check_case
@@ -87,7 +86,7 @@ def check(case: CaseName, period: PeriodOption = None) -> None:
 
 
 @app.command()
-def train(case: CaseName, period: PeriodOption = None) -> None:
+def train(case: terminal.CaseName, period: PeriodOption = None) -> None:
     """Fit every candidate of a case, evaluate each on every cohort, and register the one chosen on validation."""
     with terminal.session(f"Training {case}", case=case, libraries=warmup.TRAINING):
         from flows.train import train as flow
@@ -104,7 +103,7 @@ def train(case: CaseName, period: PeriodOption = None) -> None:
 
 @app.command()
 def review(
-    case: CaseName,
+    case: terminal.CaseName,
     version: VersionNumber,
     approve: Annotated[bool | None, typer.Option("--approve/--reject", help="Your verdict.", show_default=False)] = None,
     reviewer: Annotated[str, typer.Option(metavar="NAME", help="Who you are.")] = "",
@@ -126,7 +125,7 @@ def review(
 
 
 @app.command()
-def promote(case: CaseName, version: VersionNumber) -> None:
+def promote(case: terminal.CaseName, version: VersionNumber) -> None:
     """Let a version into production when nothing is missing; otherwise list what is, and exit 2."""
     with terminal.session(f"Promotion of {case} version {version}", case=case, libraries=warmup.REGISTRY):
         from flows.promote import promote as flow
@@ -139,7 +138,7 @@ def promote(case: CaseName, version: VersionNumber) -> None:
 
 
 @app.command()
-def infer(case: CaseName, period: PeriodOption = None) -> None:
+def infer(case: terminal.CaseName, period: PeriodOption = None) -> None:
     """Score a period, or all that are due, with what is in production, and measure drift."""
     with terminal.session(f"Inference of {case}", case=case, libraries=warmup.SCORING):
         from flows.infer import infer as flow
@@ -155,61 +154,13 @@ def infer(case: CaseName, period: PeriodOption = None) -> None:
     )
 
 
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Parquet (a file or a folder of parts), CSV or Arrow with y_true and y_pred.")],
-    task: Annotated[str, typer.Option(help="binary, multiclass, multilabel or regression.")],
-    by: Annotated[list[str], typer.Option(metavar="COLUMNS", help="A column, or several crossed: --by race --by sex,race")] = [],  # noqa: B006  # Typer copies it
-    where: Annotated[list[str], typer.Option(metavar="NAME=CONDITION", help="A named SQL condition on raw columns.")] = [],  # noqa: B006  # as above
-    metric: Annotated[list[str], typer.Option(metavar="NAME", help="All that the columns suffice for, unless given.")] = [],  # noqa: B006  # as above
-    baseline: Annotated[Path | None, typer.Option(metavar="OTHER", help="Other predictions for the same rows, to compare with.")] = None,
-    min_support: Annotated[int, typer.Option(min=1, help="Fewest rows in a metric's denominator.")] = 20,
-    slices: Annotated[bool, typer.Option("--slices", help="Also search for cohorts nobody named, and confirm them on other rows.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write rows, gaps, comparison and slices as JSON.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens without a network.")] = None,
-) -> None:
-    """Evaluate predictions from anywhere on every cohort, with counts and intervals."""
-    with terminal.session(f"Evaluation of {predictions}"):
-        from tasks.core.evaluation import evaluate as evaluate_table
-        from tasks.core.slices import find
-        from tasks.core.suppression import publish
-        from tasks.io.files import write_json, write_text
-
-        published = publish(
-            evaluate_table(
-                predictions,
-                task=task,
-                by=[columns.split(",") for columns in by],
-                where=dict(terminal.named(condition) for condition in where),
-                metrics=metric or None,
-                baseline=baseline,
-                min_support=min_support,
-            )
-        )
-        report = published.to_dict() | (find(predictions).to_dict() if slices else {})
-        if json_file:
-            write_json(json_file, report)
-        if html_file:
-            from tasks.core.page import render
-            from tasks.core.tables import calibration, confusion
-
-            scored = task == "binary" and any(row["metric"] == "expected_calibration_error" for row in report["rows"])
-            curves = calibration(published) if scored else None
-            matrices = confusion(published) if task in ("binary", "multiclass") else None
-            write_text(html_file, render(report, title=predictions.name, slices=report.get("slices"), curves=curves, confusion=matrices))
-    for name in dict.fromkeys(row["metric"] for row in report["rows"]):
-        terminal.cohorts([row for row in report["rows"] if row["metric"] == name], name)
-    terminal.slices(report.get("slices", []))
-    files = " and ".join(str(file) for file in (json_file, html_file) if file)
-    terminal.closing(
-        made=f"{len(report['rows'])} figures and {len(report['gaps'])} gaps" + (f" in {files}" if files else ""),
-        look=files or "the tables above; --json FILE or --html FILE keeps them",
-        then="equipoise evaluate --help",
-    )
+app.command()(cli_evaluation.evaluate)
+app.command()(cli_evaluation.compare)
+app.command()(cli_evaluation.guide)
 
 
 @app.command()
-def status(case: CaseName) -> None:
+def status(case: terminal.CaseName) -> None:
     """Snapshots, versions, production, last inference and drift, in one table."""
     with terminal.session(None):
         from tasks.io.status import status_of

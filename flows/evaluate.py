@@ -1,27 +1,57 @@
-"""Flow: evaluate what is in production on a period whose labels have come."""
+"""Flow: evaluate predictions from anywhere on every cohort; the parts of a large folder on as many machines as there are."""
 
-from typing import Any
+from typing import Any, Literal
 
-from prefect import flow
+from prefect import flow, unmapped
 
-from tasks.core.suppression import publish
-from tasks.evaluation import evaluate_predictions
-from tasks.inference import find_production, labelled_predictions
-from tasks.io.workbench import Workbench
-from tasks.reports import report_evaluation
-from tasks.tracking import log_evaluation
+from tasks.core.cells import Plan, Summary, merge
+from tasks.core.errors import CaseError
+from tasks.evaluation import examine_folded, examine_predictions, fold_part, plan_parts
+from tasks.evaluation_runs import log_examination
+from tasks.io.documents import cohorts_asked
+from tasks.io.engines import Engine, task_runner
+from tasks.reports import report_examination
+
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
 
 
-@flow(name="evaluate", flow_run_name="evaluate {case}")
-def evaluate(case: str = "boston", period: str | None = None) -> dict[str, Any]:
-    """Join a scored period's predictions with its labels by row id and evaluate every cohort; the newest such period unless given.
+@flow(name="evaluate", flow_run_name="evaluate {predictions}")
+def evaluate(
+    predictions: str,
+    task: Task,
+    by: list[list[str]] | None = None,
+    where: dict[str, str] | None = None,
+    metrics: list[str] | None = None,
+    baseline: str | None = None,
+    cohorts: str | None = None,
+    slices: bool = False,
+    min_support: int | None = None,
+    engine: Engine | None = None,
+    experiment: str = "evaluations",
+) -> dict[str, Any]:
+    """Evaluate predictions on cohorts, log the report and its page to MLflow, and leave artifacts in Prefect.
 
-    period: YYYY-MM.
+    predictions: Parquet (a file or a folder of parts), CSV or Arrow with y_true, y_pred and columns to slice by.
+    by: groupings, each one column or several crossed. where: named SQL conditions. cohorts: a file of named cohorts.
+    metrics: all that the columns suffice for, unless given. baseline: other predictions for the same rows.
+    engine: fold the folder's parts one by one on threads, processes, dask or ray; in this process unless given.
+    experiment: where MLflow keeps the run.
     """
-    bench = Workbench.open(case)
-    production = find_production(bench)
-    found, predictions = labelled_predictions(bench, production, period)
-    report = publish(evaluate_predictions(bench.case, predictions, f"version {production.version} on {found}"))
-    run = log_evaluation(bench, version=production.version, period=found, report=report)
-    report_evaluation(bench, period=found, version=production.version, frame=report.frame())
-    return {"case": case, "version": production.version, "period": found, "run": run, "rows": len(predictions), "cohorts": report.to_dict()["rows"]}
+    asked = {"task": task, "metrics": metrics, **cohorts_asked(by or [], where or {}, cohorts, min_support)}
+    if engine is None:
+        found = examine_predictions(predictions, baseline=baseline, errors=slices, **asked)
+    elif baseline is None:
+        parts, plan, chosen = plan_parts(predictions, **asked)
+        summary = fold_parts.with_options(task_runner=task_runner(engine))(parts, plan)
+        found = examine_folded(summary, chosen, predictions, errors=slices, min_support=asked["min_support"])
+    else:
+        raise CaseError("a comparison needs both models' rows in one place.", where="engine", fix="Leave out `engine`, or `baseline`.")
+    run = log_examination(found, predictions, experiment, asked)
+    report_examination(found, predictions, experiment, run)
+    return {"predictions": predictions, "run": run, **found.to_dict()}
+
+
+@flow(name="fold parts")
+def fold_parts(parts: list[str], plan: Plan) -> Summary:
+    """Each part's summary, wherever the task runner folds it, added up."""
+    return merge([folded.result() for folded in fold_part.map(parts, unmapped(plan))])

@@ -6,13 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tasks.io.home import Home, quiet_environment
+
+CaseName = Annotated[str, typer.Argument(metavar="CASE", help="The case: configs/CASE.yaml.")]
 
 debug = False
 
@@ -172,6 +175,29 @@ def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
             table, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"]
         )
     _out.print(table)
+
+
+ARROWS = {"better": "▲ better", "worse": "▼ worse", "changed": "◆ changed", "no evidence": "no evidence"}
+
+
+def changes(rows: Sequence[Mapping[str, Any]], baseline: str, model: str = "this") -> None:
+    """Deltas to a baseline on every cohort, in words as well as signs, then how much of what was right stays right."""
+
+    def signed(value: float | None, sign: str = "+") -> str:
+        return "–" if value is None else f"{value:{sign}.3f}"
+
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        table = _table(f"{metric}: {model}, compared with {baseline}", "cohort", "value", "delta", "95 % interval", "verdict")
+        for row in (row for row in rows if row["metric"] == metric):
+            interval = "–" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
+            _add(table, row["cohort"], signed(row["value"], ""), signed(row["delta"]), interval, ARROWS[row["verdict"]])
+        _out.print(table)
+    shares = {row["cohort"]: (row["btc"], row["bec"]) for row in rows if not row["btc"] is row["bec"] is None}
+    if shares:
+        table = _table("Of what was right, the share still right (BTC); of what was wrong, still wrong (BEC)", "cohort", "BTC", "BEC")
+        for cohort, (btc, bec) in shares.items():
+            _add(table, cohort, signed(btc, ""), signed(bec, ""))
+        _out.print(table)
 
 
 def slices(found: Sequence[Mapping[str, Any]]) -> None:

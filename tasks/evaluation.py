@@ -1,14 +1,20 @@
-"""Step: evaluate predictions on every cohort, and choose among candidates."""
+"""Step: evaluate predictions on every cohort, whole or in parts, and choose among candidates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from tasks.core.case import Case
-from tasks.core.evaluation import CohortReport, evaluate
+from tasks.core.cells import Plan, Summary
+from tasks.core.evaluation import CohortReport, evaluate, make_plan, report_of
+from tasks.core.examination import Examination, examine
 from tasks.core.gate import Decision, decide, worst_excess
 from tasks.core.metrics import get_metric
+from tasks.core.planning import Metrics
+from tasks.core.predictions import Source, open_dataset
+from tasks.core.streaming import fold_stream, is_large, stream_plan
 from tasks.step import say, step
 
 
@@ -33,6 +39,32 @@ def evaluate_predictions(case: Case, predictions: pd.DataFrame, what: str) -> Co
         min_support=case.cohorts.min_support,
         seed=case.seed,
     )
+
+
+@step("evaluate predictions", task_run_name="evaluate {predictions}")
+def examine_predictions(predictions: str, *, errors: bool, **asked: Any) -> Examination:
+    """Evaluate a table from anywhere; with `errors` search it for error slices. `asked` is what evaluate takes."""
+    return examine(evaluate(predictions, **asked), predictions, errors=errors)
+
+
+@step("plan the parts")
+def plan_parts(predictions: str, *, min_support: int, **asked: Any) -> tuple[list[str], Plan, Metrics]:  # noqa: ARG001  # of the report, not the parts
+    """The files of a folder, and the one plan to fold each with."""
+    files = [str(file) for file in open_dataset(predictions).files]
+    plan, metrics = stream_plan(predictions, **asked) if is_large(predictions) else make_plan(Source(predictions), **asked)
+    return files, plan, metrics
+
+
+@step("fold a part", task_run_name="fold {part}")
+def fold_part(part: str, plan: Plan) -> Summary:
+    """The summary of one file. It may run on another machine that sees the same files."""
+    return fold_stream(part, plan)
+
+
+@step("examine what was folded")
+def examine_folded(summary: Summary, metrics: Metrics, predictions: str, *, errors: bool, min_support: int) -> Examination:
+    """As `examine_predictions`, of parts folded elsewhere and added up."""
+    return examine(report_of(summary, metrics, min_support=min_support), predictions, errors=errors)
 
 
 @step("hold against the limits")

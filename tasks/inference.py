@@ -9,7 +9,6 @@ import pandas as pd
 from tasks.core.candidates import Candidate
 from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
-from tasks.core.outcome import target_values
 from tasks.core.review import Event, production_version, registration
 from tasks.io.models import load
 from tasks.io.store import Manifest
@@ -162,9 +161,5 @@ def labelled_predictions(bench: Workbench, production: Production, period: str |
         raise DataError(
             f"Version {production.version} of `{bench.case.case}` has not scored {chosen}.", fix=f"Run: equipoise infer {bench.case.case} --period {chosen}"
         )
-    _, features = bench.snapshot("features", chosen)
-    _, labels = bench.snapshot("labels", chosen)
-    whole = features.merge(labels, on="row_id", validate="one_to_one").merge(bench.store.get_frame(served[chosen]), on="row_id", validate="one_to_one")
-    target = target_values(bench.case, whole)
-    rows = whole.assign(y_true=target)[target.notna()].reset_index(drop=True)
-    return chosen, rows.astype({"y_true": int}) if bench.case.task == "binary" else rows
+    frame, target, _ = bench.labelled(chosen)
+    return chosen, frame.assign(y_true=target).merge(bench.store.get_frame(served[chosen]), on="row_id", validate="one_to_one")

@@ -3,14 +3,19 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.card import figure, plain, table
+from tasks.core.comparison import Comparison
 from tasks.core.drift import DriftReport
+from tasks.core.examination import Examination
 from tasks.io import addresses
+from tasks.io.home import Home
+from tasks.io.runs import Runs
 from tasks.io.workbench import Workbench
 from tasks.io.workspace import link, project_id
 from tasks.step import step
@@ -72,6 +77,31 @@ def report_evaluation(bench: Workbench, *, period: str, version: int, frame: pd.
     """A labelled period's cohort table as an artifact."""
     case = bench.case.case
     create_table_artifact(records(frame), key=key(case, "evaluation", period), description=f"Version {version} on the labels of {period}")
+
+
+@step("leave the comparison")
+def report_comparison(bench: Workbench, comparison: Comparison, versions: Sequence[int]) -> None:
+    """Versions side by side as a table."""
+    what = ", ".join(map(str, versions))
+    create_table_artifact(records(comparison.frame()), key=key(bench.case.case, "comparison"), description=f"Versions {what} of {bench.case.case}")
+
+
+@step("leave the examination report")
+def report_examination(found: Examination, predictions: str, experiment: str, run: str) -> None:
+    """Gaps as markdown, cohorts and slices as tables, and a link to the run in MLflow."""
+    name = Path(predictions).name
+    gaps = [
+        [row["grouping"], row["metric"], figure(row["difference"], row["low"], row["high"]), row["worst"] or "–", row["verdict"]]
+        for row in found.report.gaps().to_dict("records")
+    ]
+    text = [f"# {plain(name)}", "Gaps between cohorts, with 95 % intervals.", table(["grouping", "metric", "difference", "worst", "verdict"], gaps)]
+    create_markdown_artifact("\n\n".join(text), key=key("evaluation", name), description=f"Gaps in {name}")
+    create_table_artifact(records(found.report.frame()), key=key("evaluation", name, "cohorts"), description=f"Every cohort of {name}")
+    if found.slices is not None:
+        create_table_artifact(records(found.slices.frame()), key=key("evaluation", name, "slices"), description=f"Error slices of {name}")
+    home = Home.from_environment()
+    place = f"experiments/{Runs(home.mlflow_url, home.artifacts).experiment(experiment)}/runs/{run}"
+    _link(key("evaluation", name, "mlflow"), f"{addresses.page(home, 'mlflow')}/#/{place}", f"The evaluation of {name} in MLflow")
 
 
 def _link(name: str, address: str, text: str) -> None:

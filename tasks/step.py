@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from prefect import task
+from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 
 _log = logging.getLogger("equipoise")
@@ -26,3 +26,8 @@ def say(message: str) -> None:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def flow_run() -> dict[str, str]:
+    """Which Prefect run this is, and where its page is."""
+    return {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_url": str(runtime.flow_run.ui_url)}

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-from prefect import runtime
 
 from tasks.core.candidates import Candidate
 from tasks.core.card import CardFacts, model_card
-from tasks.core.digests import canonical_json, digest_bytes, digest_of
+from tasks.core.digests import canonical_json, digest_bytes, digest_of, finite, json_bytes
 from tasks.core.evaluation import CohortReport
 from tasks.core.figures import cohort_chart
 from tasks.core.gate import Decision
@@ -20,7 +19,7 @@ from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
 from tasks.io.provenance import code_version, lock_digest
 from tasks.io.workbench import Workbench
-from tasks.step import now, say, step
+from tasks.step import flow_run, now, say, step
 
 FIGURES = 2  # a picture for each of the first so many metrics
 
@@ -94,7 +93,7 @@ def log_training(bench: Workbench, training: Training) -> str:
         "mlflow.source.git.commit": known["code"].removesuffix("+changes"),
         **{f"equipoise.{what}": value for what, value in known.items() if isinstance(value, str)},
         **{f"equipoise.snapshot.{what.replace(' ', '.')}": digest for what, digest in training.digests.items()},
-        **_flow_run(),
+        **flow_run(),
     }
     datasets = [(case.dataset, digest, f"snapshot {what}", "training") for what, digest in training.digests.items()]
     parent = runs.start_parent(
@@ -109,17 +108,17 @@ def log_training(bench: Workbench, training: Training) -> str:
             parent,
             one.name,
             params=_flat(spec.model_dump(exclude_none=True, exclude={"name"})),
-            metrics={"fit_seconds": one.seconds, **_metrics(one.test, "test"), **_metrics(one.validation, "validation")},
+            metrics={"fit_seconds": one.seconds, **one.test.named("test"), **one.validation.named("validation")},
             tags=tags | {"equipoise.chosen": str(one.name == training.chosen).lower()},
             datasets=datasets,
             artifacts={
-                "reports/test.json": _json(one.test.to_dict()),
-                "reports/validation.json": _json(one.validation.to_dict()),
+                "reports/test.json": json_bytes(one.test.to_dict()),
+                "reports/validation.json": json_bytes(one.validation.to_dict()),
                 "reports/test.csv": frame.to_csv(index=False).encode(),
                 **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case.case}: {one.name} on test") for metric in case.metric_names[:FIGURES]},
             },
         )
-    runs.log_metrics(parent, {**_metrics(training.choice.test, "test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh})
+    runs.log_metrics(parent, {**training.choice.test.named("test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh})
     runs.finish(parent)
     say(f"logged {len(training.trained)} candidates to MLflow, run {parent}")
     return parent
@@ -139,9 +138,9 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         "split": {**case.split.model_dump(), "seed": case.seed},
         "candidate": chosen.name,
         "model": store.put(model),
-        "report": store.put(canonical_json(_finite(chosen.test.to_dict()))),
+        "report": store.put(canonical_json(finite(chosen.test.to_dict()))),
         "reference": store.put_frame(training.reference),
-        "decision": digest_of(_finite(training.decision.to_dict())),
+        "decision": digest_of(finite(training.decision.to_dict())),
     }
     card = model_card(
         case,
@@ -192,35 +191,17 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
             "evidence": digest,
             "model": evidence["model"],
             "reference": evidence["reference"],
-            "summary": store.put(canonical_json(_finite(summary))),
+            "summary": store.put(canonical_json(finite(summary))),
             "run": run,
             "candidate": chosen.name,
             "inputs": chosen.candidate.inputs,
             "periods": list(training.periods),
-            "decision": _finite(training.decision.to_dict()),
+            "decision": finite(training.decision.to_dict()),
             "at": now(),
         },
     )
     say(f"registered {case.case} version {version} ({chosen.name}), evidence {digest[7:19]}")
-    return dict(_finite(summary), model={"name": case.case, "version": version})
-
-
-@step("log the evaluation to MLflow")
-def log_evaluation(bench: Workbench, *, version: int, period: str, report: CohortReport) -> str:
-    """A run for a version on a labelled period, below the run that trained it. Returns its id."""
-    frame = report.frame()
-    figures = {
-        f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]
-    }
-    return str(
-        bench.runs.log_child(
-            bench.registry.version(bench.case.case, version).run_id,
-            f"evaluate {period}",
-            metrics=_metrics(report, period),
-            tags={"equipoise.version": str(version), **_flow_run()},
-            artifacts={"reports/cohorts.json": _json(report.to_dict()), **figures},
-        )
-    )
+    return dict(finite(summary), model={"name": case.case, "version": version})
 
 
 @step("log the scoring to MLflow")
@@ -236,17 +217,8 @@ def log_scoring(bench: Workbench, *, version: int, months: Sequence[Mapping[str,
             **{f"{month['period']}/rows": month["rows"] for month in months},
             **{f"{month['period']}/drift_share": month["share"] for month in months},
         },
-        tags={"equipoise.version": str(version), **_energy_tags(emissions), **_flow_run()},
+        tags={"equipoise.version": str(version), **_energy_tags(emissions), **flow_run()},
     )
-
-
-def _metrics(report: CohortReport, part: str) -> dict[str, float]:
-    """Figures by the names MLflow shows: `test/mae`, and `test/mae/LSTAT=(8, 16]`. Only what has enough evidence is logged."""
-    rows = report.frame()
-    return {
-        f"{part}/{row['metric']}" + ("" if row["cohort"] == "overall" else f"/{row['cohort']}"): float(row["value"])
-        for row in rows[rows["verdict"] == "ok"].to_dict("records")
-    }
 
 
 def _candidate(one: Trained) -> dict[str, Any]:
@@ -278,23 +250,9 @@ def _energy_tags(emissions: EmissionsResult) -> dict[str, str]:
     return {"equipoise.emissions_method": emissions.method, "equipoise.emissions_note": emissions.note}
 
 
-def _flow_run() -> dict[str, str]:
-    """Which Prefect run this is, and where its page is."""
-    return {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_url": str(runtime.flow_run.ui_url)}
-
-
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     """{"estimator": {"kind": "ridge"}} as {"estimator.kind": "ridge"}."""
     flat: dict[str, object] = {}
     for name, value in nested.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
-
-
-def _finite(value: Any) -> Any:
-    """The same value as JSON has it: NaN and infinity as null, tuples as lists."""
-    return json.loads(json.dumps(value), parse_constant=lambda _: None)
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False).encode()

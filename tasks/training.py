@@ -2,14 +2,12 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from tasks.core.candidates import Candidate, build
+from tasks.core.candidates import Candidate, build, predictions_table
 from tasks.core.case import CandidateSpec
 from tasks.core.errors import DataError
-from tasks.core.outcome import target_values
 from tasks.core.splits import split
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
@@ -54,23 +52,14 @@ def load_window(bench: Workbench, last: str | None = None) -> Window:
     last: the window's last period; the first window there is unless given.
     """
     periods = bench.window(last)
-    frames, digests = [], {}
-    for period in periods:
-        (features_manifest, features), (labels_manifest, labels) = bench.snapshot("features", period), bench.snapshot("labels", period)
-        frames.append(features.merge(labels, on="row_id", how="inner", validate="one_to_one"))
-        digests |= {f"features {period}": features_manifest.digest, f"labels {period}": labels_manifest.digest}
-    whole = pd.concat(frames, ignore_index=True)
-    target = target_values(bench.case, whole)
-    labelled = target.notna()
-    if not labelled.any():
+    frames, targets, digests = zip(*(bench.labelled(period) for period in periods), strict=True)
+    frame, target = pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
+    if frame.empty:
         raise DataError(
             f"No row of {periods[0]} to {periods[-1]} has a label in `{bench.case.target.column}`.", fix="Take the snapshots again once labels are there."
         )
-    frame, target = whole[labelled].reset_index(drop=True), target[labelled].reset_index(drop=True)
-    if bench.case.task == "binary":
-        target = target.astype(int)
     part = split(frame, target, bench.case.split, bench.case.seed)
-    window = Window(tuple(periods), frame, target, part, digests)
+    window = Window(tuple(periods), frame, target, part, {name: digest for found in digests for name, digest in found.items()})
     say(f"training window {periods[0]} to {periods[-1]}: " + ", ".join(f"{count:,} {name}" for name, count in window.counts.items()))
     return window
 
@@ -85,15 +74,6 @@ def fit_candidate(bench: Workbench, window: Window, spec: CandidateSpec) -> Fitt
     say(f"fitted {spec.name} in {seconds:.1f} s")
     tables = (predictions_table(candidate, *window.rows(part)) for part in ("validation", "test"))
     return Fitted(spec.name, candidate, seconds, *tables)
-
-
-def predictions_table(candidate: Candidate, frame: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
-    """The one interchange of the house: y_true, y_pred, y_score where there is one, and the raw columns."""
-    columns: dict[str, Any] = {"y_true": target.to_numpy(), "y_pred": candidate.predict(frame)}
-    score = candidate.predict_score(frame)
-    if score is not None:
-        columns["y_score"] = score
-    return pd.concat([pd.DataFrame(columns, index=frame.index), frame], axis=1)
 
 
 def reference_of(window: Window, candidate: Candidate) -> pd.DataFrame:

@@ -271,3 +271,12 @@ def _valid(estimator: Any, place: str) -> Any:
 
 def _offer(key: str, names: Any) -> str:
     return f"Set `{key}` to one of: {', '.join(names)}."
+
+
+def predictions_table(candidate: Candidate, frame: pd.DataFrame, target: "pd.Series[Any]") -> pd.DataFrame:
+    """The one interchange of the house: y_true, y_pred, y_score where there is one, and the raw columns."""
+    columns: dict[str, Any] = {"y_true": target.to_numpy(), "y_pred": candidate.predict(frame)}
+    score = candidate.predict_score(frame)
+    if score is not None:
+        columns["y_score"] = score
+    return pd.concat([pd.DataFrame(columns, index=frame.index), frame], axis=1)

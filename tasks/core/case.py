@@ -236,7 +236,9 @@ class Case(Strict):
     periods: Periods = Field(description="How the data falls into months.")
     split: Split = Field(default_factory=Split, description="Which rows are fitted on, chosen on and reported on.")
     candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="What is fitted; the first is the baseline.")
-    cohorts: Cohorts = Field(default_factory=Cohorts, description="Who the model is looked at for.")
+    cohorts: Cohorts = Field(
+        default_factory=Cohorts, description="Who the model is looked at for; or the name of a shared file, configs/cohorts/<name>.yaml, that says it."
+    )
     metrics: Metrics = Field(description="What is measured.")
     limits: tuple[Limit, ...] = Field(min_length=1, description="The gate: what must hold before promotion.")
     checks: Checks = Field(default_factory=Checks, description="How the catalogue check judges.")

@@ -25,8 +25,9 @@ from tasks.core.metrics import Metric
 from tasks.core.planning import MIN_SUPPORT, make_plan, report_on
 from tasks.core.predictions import Source
 from tasks.core.ranking import unpack
-from tasks.core.report import CohortReport
+from tasks.core.report import CohortReport, records
 from tasks.core.stats import Stats
+from tasks.core.suppression import publish
 from tasks.core.targets import Rows
 
 Floats = NDArray[np.float64]
@@ -199,6 +200,21 @@ class Comparison:
         found = pd.concat(tables, ignore_index=True)
         return found[["model", *(column for column in found.columns if column != "model")]]
 
+    def published(self) -> "Comparison":
+        """The comparison as it may be published; see tasks.core.suppression."""
+        return replace(self, reports={name: publish(report) for name, report in self.reports.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: `baseline`, `rows` as in `frame`; of a classification, `classes` as in `by_class`, and the ids of the rows
+        of each model that `newly_fail`.
+        """
+        found: dict[str, Any] = {"baseline": self.baseline, "rows": records(self.frame())}
+        others = [name for name in self.reports if name != self.baseline]
+        if self.reports[self.baseline].task == "regression":
+            return found
+        classes = [{"model": name, **row} for name in others for row in records(self.by_class(name))]
+        return found | {"classes": classes, "newly_failing": {name: self.newly_failing(name)["row"].tolist() for name in others}}
+
     def newly_failing(self, model: str) -> pd.DataFrame:
         """The rows that the baseline tells rightly and the model wrongly: row, y_true, baseline, model."""
         mine, theirs = self._pair(model)
@@ -211,9 +227,12 @@ class Comparison:
         return pd.DataFrame({"row": [self.ids[row] for row in rows], "y_true": told(mine.rows.y), "baseline": told(theirs.rows.p), "model": told(mine.rows.p)})
 
     def by_class(self, model: str) -> pd.DataFrame:
-        """BTC, BEC and error overlap (|both wrong| / |either wrong|) for each cohort and true class; class None is all."""
+        """BTC, BEC and error overlap (|both wrong| / |either wrong|) for each cohort and true class of `n` rows; class None is
+        all. Published, without the figures of hidden cohorts and of classes with fewer rows than are published.
+        """
         mine, theirs = self._pair(model)
-        stats = mine.stats
+        stats, report = mine.stats, self.reports[model]
+        hidden = np.zeros(len(stats.names), dtype=bool) if report.hidden is None else report.hidden
         names = stats.summary.plan.classes or (0, 1)
         rows = []
         for block, place in enumerate(stats.spread()):
@@ -223,12 +242,13 @@ class Comparison:
                 for index, label in [(None, None), *enumerate(names)]:
                     chosen = np.ones(len(new), dtype=bool) if index is None else true == index
                     count = [np.bincount(view.cohort[chosen & part], minlength=view.size) for part in (new & old, old, ~new & ~old, ~old, ~new | ~old)]
-                    rows += [
-                        {"cohort": stats.names[view.place][offset], "class": label, "btc": _share(count[0][offset], count[1][offset])}
-                        | {"bec": _share(count[2][offset], count[3][offset]), "overlap": _share(count[2][offset], count[4][offset])}
-                        for offset in range(view.size)
-                    ]
-        return pd.DataFrame(rows, columns=["cohort", "class", "btc", "bec", "overlap"]).astype({"class": object})
+                    sizes = np.bincount(view.cohort[chosen], minlength=view.size)
+                    for offset, n in enumerate(sizes.tolist()):
+                        seen = not hidden[view.place][offset] and n >= report.published
+                        shares = [_share(count[part][offset], count[whole][offset]) for part, whole in ((0, 1), (2, 3), (2, 4))]
+                        row = {"cohort": stats.names[view.place][offset], "class": label, "n": n if seen else None}
+                        rows.append(row | dict(zip(("btc", "bec", "overlap"), shares if seen else [float("nan")] * 3, strict=True)))
+        return pd.DataFrame(rows, columns=["cohort", "class", "n", "btc", "bec", "overlap"]).astype({"class": object, "n": "Int64"})
 
     def _pair(self, model: str) -> tuple[Side, Side]:
         if model not in self.sides:

@@ -22,3 +22,13 @@ def digest_of(value: Any) -> str:
     True
     """
     return digest_bytes(canonical_json(value))
+
+
+def finite(value: Any) -> Any:
+    """The same value as JSON has it: NaN and infinity as null, tuples as lists."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as indented JSON for people to read, in UTF-8; NaN and infinity as null."""
+    return json.dumps(finite(value), indent=1, ensure_ascii=False).encode()

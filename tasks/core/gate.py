@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import pandas as pd
 
 from tasks.core.case import Limit
+from tasks.core.metrics import SUMMARIES
 
 Outcome = Literal["passed", "failed", "insufficient evidence"]
 
@@ -60,7 +61,8 @@ def decide(report: Evidence, limits: Iterable[Limit]) -> Decision:
     for limit in limits:
         if limit.gap is not None:
             grouping = ", ".join(limit.gap)
-            silent = [name for name in report.cohorts_of(limit.gap) if rows.get((name, limit.metric), {}).get("verdict") != "ok"]
+            measured = SUMMARIES.get(limit.metric, (limit.metric,))
+            silent = [name for name in report.cohorts_of(limit.gap) if any(rows.get((name, one), {}).get("verdict") != "ok" for one in measured)]
             checks.append(_check(limit, f"{limit.metric} gap by {grouping}", _gap_figures(gaps.get((grouping, limit.metric)), silent)))
         elif limit.every is not None:
             members = report.cohorts_of(limit.every)

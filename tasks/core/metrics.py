@@ -82,6 +82,8 @@ _TABLE = (
     Metric("false_positive_rate", B, "FP / (FP + TN)", 0, 1, "lower", of.rate((FP,), NEGATIVE), FAIRLEARN),
     Metric("false_negative_rate", B, "FN / (FN + TP)", 0, 1, "lower", of.rate((FN,), POSITIVE), FAIRLEARN),
     Metric("false_discovery_rate", B, "FP / (FP + TP)", 0, 1, "lower", of.rate((FP,), (FP, TP)), "1 - precision"),
+    Metric("negative_predictive_value", B, "TN / (TN + FN)", 0, 1, "higher", of.rate((TN,), (TN, FN)), "scikit-learn: precision of class 0"),
+    Metric("false_omission_rate", B, "FN / (FN + TN)", 0, 1, "lower", of.rate((FN,), (TN, FN)), "1 - negative_predictive_value"),
     Metric("selection_rate", B, "(TP + FP) / n", 0, 1, "none", of.rate((FP, TP), ALL), FAIRLEARN),
     Metric("base_rate", B, "(TP + FN) / n", 0, 1, "none", of.rate((FN, TP), ALL), "share of y_true = 1"),
     Metric("overprediction", B, "FP / n", 0, 1, "lower", of.rate((FP,), ALL), FAIRLEARN),
@@ -178,6 +180,8 @@ _TABLE = (
 
 BY_TASK: dict[tuple[str, str], Metric] = {(task, metric.name): metric for metric in _TABLE for task in metric.tasks}
 METRICS: dict[str, Metric] = {}
+SUMMARIES: dict[str, tuple[str, ...]] = {metric.name: metric.summary_of for metric in _TABLE if metric.summary_of}
+"""The metrics whose gaps a fairness summary is read from."""
 for _metric in _TABLE:  # a name shared by tasks shows the first and all its tasks
     _known = METRICS.get(_metric.name)
     METRICS[_metric.name] = _metric if _known is None else replace(_known, tasks=(*_known.tasks, *_metric.tasks))

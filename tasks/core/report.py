@@ -139,6 +139,14 @@ class CohortReport:
             enough.append(np.array([self.verdict(one)[inside] == "ok", not few and self.verdict(one)[inside] == "ok"]))
         return _Sides(name, [name, f"not {name}"], parts, enough)
 
+    def named(self, part: str) -> dict[str, float]:
+        """Figures by the names MLflow shows: `test/mae`, and `test/mae/LSTAT=(8, 16]`. Only those with enough evidence."""
+        rows = self.frame()
+        return {
+            f"{part}/{row['metric']}" + ("" if row["cohort"] == "overall" else f"/{row['cohort']}"): float(row["value"])
+            for row in rows[rows["verdict"] == "ok"].to_dict("records")
+        }
+
     def comparison(self) -> pd.DataFrame:
         """Deltas to the baseline by cohort and metric; see tasks.core.comparison. Empty without a baseline."""
         if self.compared is None:

@@ -4,8 +4,8 @@ Cohorts of fewer than k rows are not published. Nor is what would give them away
 of a grouping would leave a hidden remainder of one cohort or of fewer than k rows, the smallest published one is hidden
 too, and so on until nothing changes; cohorts within a hidden cohort are hidden with it. A condition is hidden if it, or
 the rest of the table, has fewer than k rows, if it holds exactly the rows' counts of a hidden cohort, or if it lies within
-another that has fewer than k rows besides. A value on fewer
-than k rows of its own denominator is left out, though its cohort be larger. What is hidden counts as insufficient evidence.
+another that has fewer than k rows besides. A value on fewer than k rows of its own denominator is left out, though its
+cohort be larger. What is hidden counts as insufficient evidence.
 """
 
 from dataclasses import replace

@@ -1,18 +1,20 @@
 """Reads cases and catalogue entries from YAML, strictly: no duplicate keys, no aliases, no surprises of YAML 1.1."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.core.case import NAME, Case
+from tasks.core.case import NAME, Case, Cohorts
 from tasks.core.catalogue import Dataset, dataset_from_contract
 from tasks.core.digests import digest_of
 from tasks.core.errors import CaseError, nearest
 
 MAX_BYTES = 1_000_000
+DEFAULT_SUPPORT = 20
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -28,6 +30,8 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a list or a mapping", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key `{key}` is given twice", key_node.start_mark)
             seen.add(key)
@@ -73,13 +77,36 @@ def load_case(name: str, project: Path) -> Case:
     """
     path = _named(name, project / "configs", "case")
     shown = f"configs/{path.name}"
+    document = read_yaml(path, shown=shown)
+    if isinstance(document.get("cohorts"), str):
+        document["cohorts"] = load_cohorts(_named(document["cohorts"], project / "configs" / "cohorts", "cohort file"))
     try:
-        case = Case.model_validate(read_yaml(path, shown=shown))
+        case = Case.model_validate(document)
     except ValidationError as error:
         raise CaseError(_explain(error), where=shown, fix="docs/cases.md lists every key.") from error
     if case.case != name:
         raise CaseError(f"`case` is `{case.case}`, but the file is called {path.name}.", where=shown, fix="Give both the same name.")
     return case
+
+
+def load_cohorts(path: Path) -> Cohorts:
+    """A file of named cohorts: the mapping that is otherwise written under a case's `cohorts`."""
+    try:
+        return Cohorts.model_validate(read_yaml(path, shown=str(path)))
+    except ValidationError as error:
+        raise CaseError(_explain(error, Cohorts), where=str(path), fix="docs/cases.md lists every key of `cohorts`.") from error
+
+
+def cohorts_asked(by: Sequence[Sequence[str]], where: Mapping[str, str], cohorts: str | Path | None = None, min_support: int | None = None) -> dict[str, Any]:
+    """What to evaluate, of a file of named cohorts and of what is asked besides; what is asked stands before what the file says."""
+    if cohorts is None:
+        return {"by": [list(entry) for entry in by], "where": dict(where), "min_support": min_support or DEFAULT_SUPPORT}
+    file = load_cohorts(Path(cohorts))
+    from tasks.core.cohorts import groupings
+
+    named = groupings([*file.by, *by])
+    bins = {column: edges for column, edges in file.bins.items() if any(column in entry for entry in named)}
+    return {"by": [list(entry) for entry in named], "where": {**file.where, **where}, "bins": bins, "min_support": min_support or file.min_support}
 
 
 def load_dataset(name: str, project: Path) -> Dataset:
@@ -108,13 +135,13 @@ def _named(name: str, folder: Path, what: str) -> Path:
     return path
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel] = Case) -> str:
     parts = []
     for problem in error.errors():
         location = list(problem["loc"])
         key = ".".join(str(part) for part in location)
         if problem["type"] == "extra_forbidden":
-            parts.append(f"`{key}` is not a key. {nearest(str(location[-1]), _keys_at(location[:-1]))}")
+            parts.append(f"`{key}` is not a key. {nearest(str(location[-1]), _keys_at(location[:-1], model))}")
         elif problem["type"] == "missing":
             parts.append(f"`{key}` is missing.")
         else:
@@ -124,9 +151,9 @@ def _explain(error: ValidationError) -> str:
     return " ".join(parts)
 
 
-def _keys_at(location: list[Any]) -> set[str]:
-    """The keys that the case model knows at a place: follows field types through unions, lists and mappings."""
-    models: list[type[BaseModel]] = [Case]
+def _keys_at(location: list[Any], model: type[BaseModel]) -> set[str]:
+    """The keys that a model knows at a place: follows field types through unions, lists and mappings."""
+    models = [model]
     for part in location:
         found: list[type[BaseModel]] = []
         for model in models:

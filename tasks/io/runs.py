@@ -74,24 +74,30 @@ class Runs:
         self.store.run(run_id)
         self._log(run_id, metrics=metrics)
 
-    def log_child(
+    def log_child(self, parent: str, name: str, *, tags: Mapping[str, str] | None = None, **logged: Any) -> str:
+        """Record one finished run below `parent` and return its id; as `log_run` otherwise."""
+        return self._whole(self.store.run(parent).info.experiment_id, name, {**(tags or {}), "mlflow.parentRunId": parent}, **logged)
+
+    def log_run(self, experiment: str, name: str, *, tags: Mapping[str, str] | None = None, **logged: Any) -> str:
+        """Record one finished run in an experiment, made on first use, and return its id. What goes wrong on the way leaves it FAILED.
+
+        `params`, `metrics` (kept as `log_metrics` does), `datasets`, and `artifacts`: files' contents by their path in the run.
+        """
+        return self._whole(self.experiment(experiment), name, tags or {}, **logged)
+
+    def _whole(
         self,
-        parent: str,
+        experiment: str,
         name: str,
+        tags: Mapping[str, str],
         *,
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | None] | None = None,
-        tags: Mapping[str, str] | None = None,
         datasets: Sequence[DataInput] = (),
         artifacts: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Record one finished run below `parent` and return its id. What goes wrong on the way leaves it FAILED.
-
-        Metrics are kept as `log_metrics` does; `artifacts` are files' contents by their path in the run.
-        """
-        experiment = self.store.run(parent).info.experiment_id
         with self.store.talking() as client:
-            run_id = str(client.create_run(experiment, run_name=name, tags=_tags(tags) | {"mlflow.parentRunId": parent}).info.run_id)
+            run_id = str(client.create_run(experiment, run_name=name, tags=_tags(tags)).info.run_id)
         try:
             self._log(run_id, params=params, metrics=metrics, datasets=datasets, artifacts=artifacts)
         except BaseException:

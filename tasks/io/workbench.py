@@ -10,6 +10,7 @@ import pandas as pd
 from tasks.core.case import Case, shift_period
 from tasks.core.catalogue import Dataset
 from tasks.core.errors import DataError
+from tasks.core.outcome import target_values
 from tasks.core.review import CARD_PARTS, Event, registration, what_is_missing
 from tasks.io.documents import load_case, load_dataset
 from tasks.io.home import Home, quiet_environment
@@ -86,6 +87,18 @@ class Workbench:
             held = f"There are {taken[0]} to {taken[-1]}." if taken else "None has been taken."
             raise DataError(f"There is no {kind} snapshot of {period} for `{self.case.case}`. {held}", fix=f"Run: equipoise snapshot {self.case.case}")
         return manifest, self.store.get_frame(manifest.digest)
+
+    def labelled(self, period: str) -> tuple[pd.DataFrame, "pd.Series[float]", dict[str, str]]:
+        """The rows of a period that have a label, features and labels joined by row id; their target (0 and 1, as int64, for a
+        binary case); and the digests of the snapshots.
+        """
+        (features_manifest, features), (labels_manifest, labels) = self.snapshot("features", period), self.snapshot("labels", period)
+        whole = features.merge(labels, on="row_id", how="inner", validate="one_to_one")
+        target = target_values(self.case, whole)
+        known = target.notna()
+        frame, target = whole[known].reset_index(drop=True), target[known].reset_index(drop=True)
+        digests = {f"features {period}": features_manifest.digest, f"labels {period}": labels_manifest.digest}
+        return frame, target.astype("int64") if self.case.task == "binary" else target, digests
 
     def periods(self, kind: str = "features") -> list[str]:
         """The periods whose snapshots have been taken, oldest first."""

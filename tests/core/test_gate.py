@@ -131,3 +131,27 @@ def test_relaxing_a_limit_never_turns_a_pass_into_a_fail(value, margin, bound, r
     report = Report(value=value, low=value - margin, high=value + margin)
     if outcome(report, at_most=bound, must_show=must_show) == ["passed"]:
         assert outcome(report, at_most=bound + relaxed, must_show=must_show) == ["passed"]
+
+
+def test_a_fairness_summary_may_be_a_limit():
+    """The gap of a summary is judged by its interval, and stays insufficient while a cohort lacks evidence for one of its metrics."""
+    from tasks.core.evaluation import evaluate
+
+    table = pd.DataFrame({"y_true": [0, 1] * 600, "y_pred": [0, 1, 1, 1] * 300, "sex": ["F", "F", "M"] * 400})
+    limit = Limit(metric="equalized_odds", gap=("sex",), at_most=0.2, must_show="no_worse")
+    asked = {"task": "binary", "by": ["sex"], "metrics": ["equalized_odds"]}
+    assert [check.outcome for check in decide(evaluate(table, **asked), [limit]).checks] == ["passed"]
+    few = pd.concat([table, table.head(4).assign(sex="X")])
+    assert [check.outcome for check in decide(evaluate(few, **asked), [limit]).checks] == ["insufficient evidence"]
+
+
+def test_the_gap_between_a_condition_and_the_rest_may_be_a_limit():
+    """`gap: [Late]` bounds the difference between a named condition's rows and all others."""
+    from tasks.core.evaluation import evaluate
+
+    table = pd.DataFrame({"y_true": [0, 1] * 600, "y_pred": [0, 1] * 300 + [0, 0] * 300, "hour": range(1200)})
+    report = evaluate(table, task="binary", where={"Late": "hour >= 600"}, metrics=["accuracy"])
+    limit = Limit(metric="accuracy", gap=("Late",), at_most=0.1)
+    (check,) = decide(report, [limit]).checks
+    assert check.outcome == "failed"
+    assert check.value == 0.5

@@ -105,3 +105,28 @@ def test_page_is_written_and_says_what_may_be_chance(predictions, tmp_path):
     assert "team=A" in page
     assert "may be chance" in page
     assert "<td>clear</td>" not in page
+
+
+def test_a_file_of_cohorts_names_groups_conditions_and_bins(predictions, tmp_path):
+    """`--cohorts` takes what a case says under `cohorts`; what is asked besides is added, and a misspelt key is answered."""
+    (tmp_path / "people.yaml").write_text("by: [[age]]\nwhere: {Young: age < 20}\nbins: {age: [31]}\nmin_support: 5\n", encoding="utf-8")
+    asked = ["--task", "binary", "--metric", "accuracy", "--cohorts", tmp_path / "people.yaml", "--where", "Old=age >= 20"]
+    result = evaluate(predictions, *asked, "--json", tmp_path / "report.json")
+    assert result.returncode == 0, result.stderr
+    rows = {row["cohort"]: row["n"] for row in json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["rows"]}
+    assert rows == {"overall": 64, "age=(-inf, 31]": 32, "age=(31, inf)": 32, "Young": 20, "Old": 44}
+    (tmp_path / "people.yaml").write_text("whre: {Young: age < 20}\n", encoding="utf-8")
+    wrong = evaluate(predictions, *asked)
+    assert wrong.returncode == 2
+    assert "Did you mean `where`?" in wrong.stderr
+
+
+def test_a_baseline_is_compared_in_words_and_signs(predictions, tmp_path):
+    """With `--baseline` the deltas come with arrows, words and the share of right answers that stay right."""
+    frame = pd.read_csv(predictions)
+    frame.assign(y_pred=1 - frame["y_true"]).to_csv(tmp_path / "worse.csv", index=False)
+    result = evaluate(predictions, "--task", "binary", "--by", "team", "--metric", "accuracy", "--baseline", tmp_path / "worse.csv")
+    assert result.returncode == 0, result.stderr
+    assert "▲ better" in result.stdout
+    assert "accuracy: this, compared with worse.csv" in result.stdout
+    assert "(BEC)" in result.stdout

@@ -257,15 +257,15 @@ def test_flagged_feature_blocks_until_a_waiver_stands(project):
 
 def test_labels_that_come_later_are_joined_by_row_id(project):
     """Production is evaluated on a month's labels, which the scores did not need."""
-    from flows.evaluate import evaluate
     from flows.infer import infer
+    from flows.monitor import monitor
     from flows.promote import promote
 
     trained()
     approve()
     promote("loans", 1)
     infer("loans")
-    result = evaluate("loans")
+    result = monitor("loans")
     assert (result["period"], result["rows"]) == ("2024-03", 600)
     overall = {row["metric"]: row for row in result["cohorts"] if row["cohort"] == "overall"}
     bench = Workbench.open("loans")
@@ -273,6 +273,47 @@ def test_labels_that_come_later_are_joined_by_row_id(project):
     labels = bench.snapshot("labels", "2024-03")[1]
     right = scored.merge(labels, on="row_id").eval("y_pred == (repaid == 'yes')").mean()
     assert overall["accuracy"]["value"] == pytest.approx(right, abs=1e-12)
+
+
+def test_versions_are_compared_on_rows_that_neither_has_learned_from(project):
+    """Two versions side by side: on the newer one's test rows, on a later month, and never on rows that one was trained on."""
+    from sklearn.metrics import accuracy_score
+
+    from flows.compare import compare
+    from flows.train import train
+    from tasks.training import load_window
+
+    trained()
+    with pytest.raises(DataError, match=r"1 registered version\(s\): a comparison needs two"):
+        compare("loans")
+    train("loans", "2024-02")
+    approve()
+    found = compare("loans")
+    assert found["baseline"] == "version 1"
+    bench = Workbench.open("loans")
+    window = load_window.fn(bench, "2024-02")
+    assert found["rows_compared"] == window.counts["test"]
+    overall = {row["model"]: row for row in found["rows"] if (row["cohort"], row["metric"]) == ("overall", "accuracy")}
+    tables = {}
+    from tasks.comparison import predict_with_versions, versions_to_compare
+
+    frame, target = window.rows("test")
+    for name, table in predict_with_versions.fn(bench, versions_to_compare.fn(bench, []), frame, target).items():
+        tables[name] = accuracy_score(table["y_true"], table["y_pred"])
+    assert {name: row["value"] for name, row in overall.items()} == pytest.approx(tables, abs=1e-12)
+    assert overall["version 2"]["delta"] == pytest.approx(tables["version 2"] - tables["version 1"], abs=1e-12)
+    run = bench.runs.store.run(found["run"])
+    assert run.data.metrics["version 2/delta/accuracy"] == pytest.approx(overall["version 2"]["delta"])
+
+    later = compare("loans", [2, 1], "2024-03")
+    assert (later["baseline"], later["rows_compared"]) == ("version 2", 600)
+    with pytest.raises(DataError, match="2024-02 is part of what version 2"):
+        compare("loans", period="2024-02")
+    with pytest.raises(DataError, match="no version 7; there are 1, 2"):
+        compare("loans", [1, 7])
+    edit(project / "configs/loans.yaml", "case: loans", "case: loans\nseed: 5")
+    with pytest.raises(DataError, match="trained on another split than the case has now"):
+        compare("loans")
 
 
 def test_runs_artifacts_and_event_are_in_prefect(project):

@@ -121,3 +121,31 @@ def test_digest_is_of_the_meaning(tmp_path):
     digest = case_digest(load_case("boston", PROJECT))
     assert case_digest(load_case("boston", write_case(tmp_path))) == digest
     assert case_digest(load_case("boston", write_case(tmp_path, lambda d: d.update(seed=8)))) != digest
+
+
+def test_a_case_may_name_a_shared_file_of_cohorts(tmp_path):
+    """`cohorts: people` reads configs/cohorts/people.yaml, and counts as if it were written in the case: the digest is the same."""
+    inline = load_case("boston", write_case(tmp_path))
+    cohorts = yaml.safe_load((PROJECT / "configs/boston.yaml").read_text())["cohorts"]
+    (tmp_path / "configs/cohorts").mkdir()
+    (tmp_path / "configs/cohorts/people.yaml").write_text(yaml.safe_dump(cohorts), encoding="utf-8")
+    shared = load_case("boston", write_case(tmp_path, lambda document: document.update(cohorts="people")))
+    assert shared.cohorts == inline.cohorts
+    assert case_digest(shared) == case_digest(inline)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("peple", "by: [[B]]", r"no cohort file `peple`.*Did you mean `people`"),
+        ("../secret", "by: [[B]]", "is not the name of a cohort file"),
+        ("people", "byy: [[B]]", r"people\.yaml: `byy` is not a key\. Did you mean `by`"),
+        ("people", "min_support: 0", r"`min_support`.*given: 0"),
+    ],
+)
+def test_a_wrong_file_of_cohorts_is_said_by_name(tmp_path, name, text, message):
+    """A name that is no file, a name that is a path, a key or a value that cannot be: one message with the way out."""
+    (tmp_path / "configs/cohorts").mkdir(parents=True)
+    (tmp_path / "configs/cohorts/people.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(CaseError, match=message):
+        load_case("boston", write_case(tmp_path, lambda document: document.update(cohorts=name)))

@@ -1,0 +1,54 @@
+"""Where parts of a table are worked on: Prefect task runners by name. Dask and Ray are optional extras.
+
+Clusters that start here listen on loopback only and have as many single-threaded workers as asked; a cluster that runs
+already is used when its own variable names it (`DASK_SCHEDULER_ADDRESS`, `RAY_ADDRESS`).
+"""
+
+import os
+from typing import Any, Literal
+
+from tasks.core.errors import CaseError
+
+Engine = Literal["threads", "processes", "dask", "ray"]
+
+
+def task_runner(engine: Engine, workers: int = 2) -> Any:
+    """The Prefect task runner called so.
+
+    Raises: CaseError when the engine's extra is not installed.
+    """
+    if engine == "threads":
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        return ThreadPoolTaskRunner(max_workers=workers)
+    if engine == "processes":
+        from prefect.task_runners import ProcessPoolTaskRunner
+
+        return ProcessPoolTaskRunner(max_workers=workers)
+    return _dask(workers) if engine == "dask" else _ray(workers)
+
+
+def _dask(workers: int) -> Any:
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when distributed is imported
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError as error:
+        raise _missing("dask") from error
+    if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        return DaskTaskRunner(address=address)
+    return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None})
+
+
+def _ray(workers: int) -> Any:
+    try:
+        from prefect_ray import RayTaskRunner
+    except ImportError as error:
+        raise _missing("ray") from error
+    if address := os.environ.get("RAY_ADDRESS"):
+        return RayTaskRunner(address=address)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    return RayTaskRunner(init_kwargs={"num_cpus": workers, "_node_ip_address": "127.0.0.1", **quiet})
+
+
+def _missing(engine: str) -> CaseError:
+    return CaseError(f"`engine: {engine}` needs the extra `{engine}`.", where="engine", fix=f"Install it: pip install 'equipoise[{engine}]'")
