@@ -4,13 +4,17 @@
 
 One row is one measure of `MEASURES`: of a cohort, of a pair of cohorts (`cohort` and `other`), or of a grouping (neither).
 `of` is the class it speaks of, or the column whose values are missing. A and B are cohorts, y a class, P shares of the rows
-with a label, k the number of classes or cohorts. Logarithms are natural. Limits are Wilson's, at 95 %; p-values are
-asymptotic and not corrected for the number of pairs. Rows count once each: weights are not used.
+with a label, m the number of classes or cohorts. Logarithms are natural. Limits are Wilson's, at 95 %; p-values are
+asymptotic and not corrected for the number of pairs.
+
+A column `weight` says how much each row counts, beside the others: shares are weighted, limits take the effective number of
+rows, and the two tests the counts O that as many effective rows, Kish's for each cohort, would have; `n` is rows. Cohorts of
+fewer than `k` rows, or of fewer rows with a label, are shown without figures, as `insufficient`, and so are cohorts and
+measures of a grouping that would give them away by subtraction (tasks.core.hiding); with k = 0 all are shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,30 +22,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import special
 
-from tasks.core.cohorts import check_edges, cohort_name, encode, groupings, numeric, quantile_edges
-from tasks.core.errors import CaseError, DataError, nearest
-from tasks.core.intervals import wilson
+from tasks.core.errors import DataError
+from tasks.core.grouped import Bins, Cohorts, encoded, hidden_cohorts, read_cohorts
+from tasks.core.measures import COLUMNS as COLUMNS
+from tasks.core.measures import Measure, Rows, one_table, published, rows, shares
 from tasks.core.predictions import Source
+from tasks.core.suppression import K
+from tasks.core.weighted import Tally, kish, read_weight
 
 Floats = NDArray[np.float64]
 
-COLUMNS = ("measure", "grouping", "cohort", "other", "of", "value", "low", "high", "p_value", "n")
-MAX_CLASSES, MAX_COHORTS = 100, 300
+MAX_CLASSES = 100
 INF = float("inf")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure: what it is of, its formula, where its values lie, what no imbalance gives, and where its definition is from."""
-
-    name: str
-    scope: Literal["cohort", "cohort and class", "cohort and column", "pair", "pair and class", "grouping", "grouping and class"]
-    formula: str
-    low: float
-    high: float
-    balanced: float | None
-    source: str
-
 
 CHURCH, JACCARD, DICE = "Church and Hanks 1990", "Jaccard 1912", "Dice 1945, Sørensen 1948"
 THEIL, ATKINSON = "Theil 1967", "Atkinson 1970"
@@ -65,11 +57,11 @@ _TABLE = (
     Measure("js_divergence", "pair", "KL(A, M) / 2 + KL(B, M) / 2 with M their mean", 0, float(np.log(2)), 0, "Lin 1991"),
     Measure("total_variation", "pair", "sum over y of |P(y | A) - P(y | B)| / 2", 0, 1, 0, "Levin et al. 2009"),
     Measure("wasserstein", "pair", "integral of |F_A - F_B| for numbers; total variation for other labels (distance 0 or 1)", 0, INF, 0, "Kantorovich 1942"),
-    Measure("theil_l", "grouping", "mean over cohorts of ln(m / x), x their rows, m the mean of x", 0, INF, 0, THEIL),
-    Measure("theil_t", "grouping", "mean over cohorts of (x / m) ln(x / m); at most ln k", 0, INF, 0, THEIL),
-    Measure("atkinson", "grouping", "1 - geometric mean of x / m (aversion 1)", 0, 1, 0, ATKINSON),
+    Measure("theil_l", "grouping", "mean over cohorts of ln(M / x), x their rows, M the mean of x", 0, INF, 0, THEIL),
+    Measure("theil_t", "grouping", "mean over cohorts of (x / M) ln(x / M); at most ln m", 0, INF, 0, THEIL),
+    Measure("atkinson", "grouping", "1 - geometric mean of x / M (aversion 1)", 0, 1, 0, ATKINSON),
     Measure("theil_l_class", "grouping and class", "theil_l with x = P(y | A)", 0, INF, 0, THEIL),
-    Measure("theil_t_class", "grouping and class", "theil_t with x = P(y | A); at most ln k", 0, INF, 0, THEIL),
+    Measure("theil_t_class", "grouping and class", "theil_t with x = P(y | A); at most ln m", 0, INF, 0, THEIL),
     Measure("atkinson_class", "grouping and class", "atkinson with x = P(y | A)", 0, 1, 0, ATKINSON),
 )
 MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _TABLE}
@@ -80,62 +72,40 @@ def balance(
     *,
     by: Sequence[str | Sequence[str]],
     label: str = "y_true",
-    bins: Mapping[str, Sequence[float] | int] | None = None,
+    bins: Bins | None = None,
     columns: Sequence[str] | None = None,
+    k: int = K,
 ) -> pd.DataFrame:
     """Every measure for the groupings `by`, and shares for the whole table, one row each, columns exactly as in `COLUMNS`.
 
     `bins` gives inner edges of numeric columns, the label among them, or a number of quantile bins; `columns` are those
-    whose missing values are counted, all unless given. Rows without a label count for cohort and missing shares only.
+    whose missing values are counted, all unless given. Rows without a label count for cohort and missing shares only. For
+    `k` see above.
 
-    Raises: DataError where the label has more than 100 classes or a grouping more than 300 cohorts.
+    Raises: DataError where the label has more than 100 classes, a grouping more than 300 cohorts, or a weight is none.
     """
     source = Source(table, "table")
-    grouped = groupings(by)
     named = list(source.names if columns is None else columns)
-    source.require([label, *named, *(name for entry in grouped for name in entry)])
-    cut = dict(bins or {})
-    for name in cut:
-        if name not in {label, *(part for entry in grouped for part in entry)}:
-            raise CaseError(f"`{name}` is binned but is neither the label nor in a grouping.", where="bins", fix=nearest(name, source.names))
-    codes, classes = _encoded(source, label, cut)
+    source.require(named)
+    cohorts = read_cohorts(source, by, bins, label)
+    codes, classes = encoded(source, label, bins or {})
     if len(classes) > MAX_CLASSES:
         raise DataError(f"`{label}` has {len(classes):,} classes; at most {MAX_CLASSES} can be compared.", fix=f"Bin it: bins={{'{label}': 4}}.")
-    places = _places(source, label, classes) if label not in cut else None
+    places = _places(source, label, classes) if label not in (bins or {}) else None
+    weight = read_weight(source)
     absent = {name: np.asarray(source.column(name).is_null(nan_is_null=True)) for name in named}
-    rows = _cohorts("", ["overall"], np.zeros(source.rows, dtype=np.int64), codes, classes, absent)
-    for entry in grouped:
-        member, names = _members(source, entry, cut)
-        if len(names) > MAX_COHORTS:
-            raise DataError(f"`{', '.join(entry)}` has {len(names):,} cohorts; at most {MAX_COHORTS} can be compared pair by pair.", fix="Bin or group them.")
-        grouping = ", ".join(entry)
-        rows += _cohorts(grouping, names, member, codes, classes, absent)
-        counts = _table(member, codes, len(names), len(classes))
-        rows += _associations(grouping, names, counts, classes)
-        rows += _pairs(grouping, names, counts, places)
-        rows += _inequalities(grouping, np.bincount(member, minlength=len(names)).astype(np.float64), counts, classes)
-    frame = pd.concat(rows, ignore_index=True)
-    return frame.astype({"n": "int64"} | dict.fromkeys(("value", "low", "high", "p_value"), "float64"))
-
-
-def _encoded(source: Source, name: str, bins: Mapping[str, Sequence[float] | int]) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes of a column's known values in order of their labels, -1 where missing."""
-    array, edges = source.column(name), bins.get(name)
-    if isinstance(edges, int):
-        edges = quantile_edges(numeric(array, name, "binned"), edges, name)
-    found = encode(array, name, check_edges(edges, name) if edges is not None else None)
-    known = [label for label in found.labels if label is not None]
-    order = known if edges is not None else sorted(known, key=_in_order)
-    place = {label: index for index, label in enumerate(order)}
-    table = np.array([-1 if label is None else place[label] for label in found.labels], dtype=np.int64)
-    return table[found.codes], order
-
-
-def _in_order(label: str) -> tuple[float, str]:
-    try:
-        return float(label), label
-    except ValueError:
-        return INF, label
+    small = hidden_cohorts(cohorts, k)
+    unlabelled = hidden_cohorts(cohorts, k, codes >= 0, small)
+    found = []
+    for one, few, fewer in zip(cohorts, small, unlabelled, strict=True):
+        size = Tally.of(one.member, (len(one.names),), weight)
+        counts = _labelled(one, codes, classes, weight)
+        known = [_classes(one.names, counts, classes)]
+        if one.columns:
+            known += _associations(one.names, counts, classes) + _pairs(one.names, counts, places) + _inequalities(counts, classes)
+        found.append(published([*_rows(one, size, absent, weight), *(_sizes(size) if one.columns else [])], one.grouping, one.names, few))
+        found.append(published(known, one.grouping, one.names, fewer))
+    return one_table(found)
 
 
 def _places(source: Source, label: str, classes: Sequence[str]) -> Floats | None:
@@ -146,117 +116,92 @@ def _places(source: Source, label: str, classes: Sequence[str]) -> Floats | None
     return np.array([float(name) for name in classes]) if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) else None
 
 
-def _members(source: Source, entry: Sequence[str], bins: Mapping[str, Sequence[float] | int]) -> tuple[NDArray[np.int64], list[str]]:
-    """The cohort of each row, and the cohorts' names; a missing value is a group of its own."""
-    joint = np.zeros(source.rows, dtype=np.int64)
-    groups: list[list[str | None]] = []
-    for name in entry:
-        codes, labels = _encoded(source, name, bins)
-        joint = joint * (len(labels) + 1) + np.where(codes < 0, len(labels), codes)
-        groups.append([*labels, None])
-    present, member = np.unique(joint, return_inverse=True)
-    cells = np.stack(np.unravel_index(present, [len(group) for group in groups]), axis=1)
-    return member, [cohort_name(entry, [group[place] for group, place in zip(groups, cell, strict=True)]) for cell in cells.tolist()]
-
-
-def _table(member: NDArray[np.int64], codes: NDArray[np.int64], cohorts: int, classes: int) -> Floats:
-    """Rows by cohort and class."""
+def _labelled(one: Cohorts, codes: NDArray[np.int64], classes: Sequence[str], weight: Floats | None) -> Tally:
+    """Rows with a label by cohort and class."""
     known = codes >= 0
-    counts = np.bincount(member[known] * max(classes, 1) + codes[known], minlength=cohorts * classes)
-    return counts.reshape(cohorts, classes).astype(np.float64)
+    cell = one.member[known] * max(len(classes), 1) + codes[known]
+    return Tally.of(cell, (len(one.names), len(classes)), None if weight is None else weight[known])
 
 
-def _rows(measure: str, grouping: str, values: Any, n: Any, **more: Any) -> pd.DataFrame:
-    """Rows of one measure; what is not given is None, or NaN."""
-    values = np.asarray(values, dtype=np.float64).ravel()
-    found: dict[str, Any] = {"measure": measure, "grouping": grouping, "value": values, "n": np.asarray(n, dtype=np.int64).ravel()}
-    for name in ("cohort", "other", "of"):
-        found[name] = pd.Series(list(more[name]) if name in more else [None] * len(values), dtype=object)
-    for name in ("low", "high", "p_value"):
-        found[name] = np.asarray(more[name]).ravel() if name in more else np.full(len(values), np.nan)
-    return pd.DataFrame(found, columns=list(COLUMNS))
-
-
-def _shares(measure: str, grouping: str, part: Floats, whole: Floats, **more: Any) -> pd.DataFrame:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = part / whole
-    low, high = wilson(share, whole)
-    return _rows(measure, grouping, share, whole, low=low, high=high, **more)
-
-
-def _cohorts(
-    grouping: str, names: list[str], member: NDArray[np.int64], codes: NDArray[np.int64], classes: list[str], absent: dict[str, NDArray[np.bool_]]
-) -> list[pd.DataFrame]:
-    """Shares of rows, classes and missing values."""
-    size = np.bincount(member, minlength=len(names)).astype(np.float64)
-    counts = _table(member, codes, len(names), len(classes))
-    known = np.repeat(counts.sum(axis=1), len(classes))
-    found = [
-        _shares("cohort_share", grouping, size, np.full(len(names), float(len(member))), cohort=names),
-        _shares("class_share", grouping, counts.ravel(), known, cohort=np.repeat(names, len(classes)), of=classes * len(names)),
-    ]
+def _rows(one: Cohorts, size: Tally, absent: Mapping[str, NDArray[np.bool_]], weight: Floats | None) -> list[Rows]:
+    """Shares of rows and of missing values."""
+    found = [shares("cohort_share", size.of_whole(size.sum()), cohort=one.names)]
     for column, gone in absent.items():
-        part = np.bincount(member[gone], minlength=len(names)).astype(np.float64)
-        found.append(_shares("missing_share", grouping, part, size, cohort=names, of=[column] * len(names)))
+        part = Tally.of(one.member[gone], (len(one.names),), None if weight is None else weight[gone])
+        found.append(shares("missing_share", part.of_whole(size), cohort=one.names, of=[column] * len(one.names)))
     return found
 
 
-def _associations(grouping: str, names: list[str], counts: Floats, classes: list[str]) -> list[pd.DataFrame]:
+def _classes(names: list[str], counts: Tally, classes: list[str]) -> Rows:
+    """Shares of classes."""
+    whole = counts.sum().repeat(len(classes))
+    return shares("class_share", counts.of_whole(whole), cohort=np.repeat(names, len(classes)), of=classes * len(names))
+
+
+def _associations(names: list[str], tally: Tally, classes: list[str]) -> list[Rows]:
     """Association of each cohort with each class, and its difference between each two cohorts."""
+    counts = tally.weight
     total = counts.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         joint, cohort, of = counts / total, counts.sum(axis=1, keepdims=True) / total, counts.sum(axis=0, keepdims=True) / total
         pmi = np.where(cohort > 0, np.log(joint / (cohort * of)), np.nan)
         normal = np.where(joint > 0, pmi / -np.log(np.where(joint < 1, joint, np.nan)), np.where(cohort > 0, -1.0, np.nan))
-        measures = {
+        values = {
             "pmi": pmi,
             "normalised_pmi": normal,
             "jaccard": joint / (cohort + of - joint),
             "sorensen_dice": 2 * joint / (cohort + of),
         }
-        shares = joint / cohort
-    n = np.repeat(counts.sum(axis=1), len(classes))
-    found = [_rows(name, grouping, value, n, cohort=np.repeat(names, len(classes)), of=classes * len(names)) for name, value in measures.items()]
+        parity = joint / cohort
+    n = tally.n.sum(axis=1)
+    each = {"cohort": np.repeat(names, len(classes)), "of": classes * len(names)}
+    found = [rows(name, value, np.repeat(n, len(classes)), **each) for name, value in values.items()]
     one, two = np.triu_indices(len(names), 1)
     labels = np.array(names, dtype=object)
     pair = {"cohort": np.repeat(labels[one], len(classes)), "other": np.repeat(labels[two], len(classes)), "of": classes * len(one)}
-    both = np.repeat(counts[one].sum(axis=1) + counts[two].sum(axis=1), len(classes))
-    for name, value in {"statistical_parity": shares, **{f"{name}_difference": value for name, value in measures.items()}}.items():
+    both = np.repeat(n[one] + n[two], len(classes))
+    for name, value in {"statistical_parity": parity, **{f"{name}_difference": value for name, value in values.items()}}.items():
         with np.errstate(invalid="ignore"):  # two infinities have no difference
-            found.append(_rows(name, grouping, value[one] - value[two], both, **pair))
+            found.append(rows(name, value[one] - value[two], both, **pair))
     return found
 
 
-def _pairs(grouping: str, names: list[str], counts: Floats, places: Floats | None) -> list[pd.DataFrame]:
+def _pairs(names: list[str], tally: Tally, places: Floats | None) -> list[Rows]:
     """How far the label distributions of each two cohorts are apart. NaN where one of them has no label."""
     one, two = np.triu_indices(len(names), 1)
-    a, b = counts[one], counts[two]
-    rows = a.sum(axis=1) + b.sum(axis=1)
+    n = tally.n.sum(axis=1)
+    total = tally.weight.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p, q = a / a.sum(axis=1, keepdims=True), b / b.sum(axis=1, keepdims=True)
-        pooled = (a + b) / rows[:, None]
-        expected = [side.sum(axis=1, keepdims=True) * pooled for side in (a, b)]
-        pearson = sum(np.where(e > 0, (o - e) ** 2 / e, np.where(np.isnan(e), e, 0.0)).sum(axis=1) for o, e in zip((a, b), expected, strict=True))
+        p, q = (tally.weight / total)[one], (tally.weight / total)[two]
         middle = (p + q) / 2
         variation = np.abs(p - q).sum(axis=1) / 2
         steps = np.abs(np.cumsum(p - q, axis=1)[:, :-1])
-    both = (a.sum(axis=1) > 0) & (b.sum(axis=1) > 0)
-    ratio = np.where(both, 2 * sum(special.rel_entr(o, e).sum(axis=1) for o, e in zip((a, b), expected, strict=True)), np.nan)
-    pearson = np.where(both, pearson, np.nan)
-    freedom = np.maximum((a + b > 0).sum(axis=1) - 1, 0)
+        worth = tally.weight / total * kish(total, tally.squares.sum(axis=1, keepdims=True))  # effective rows
     values = {
         "js_divergence": (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=1) / 2,
         "total_variation": variation,
         "wasserstein": variation if places is None else (steps * np.diff(places)).sum(axis=1),
     }
     labels = np.array(names, dtype=object)
-    pair = {"cohort": labels[one], "other": labels[two]}
-    tests = {"log_likelihood_ratio": ratio, "chi_square": pearson}
-    found = [_rows(name, grouping, value, rows, p_value=_tail(value, freedom), **pair) for name, value in tests.items()]
-    found += [_rows(name, grouping, value, rows, **pair) for name, value in values.items()]
-    found.append(_rows("kl_divergence", grouping, special.rel_entr(p, q).sum(axis=1), rows, **pair))
-    found.append(_rows("kl_divergence", grouping, special.rel_entr(q, p).sum(axis=1), rows, cohort=labels[two], other=labels[one]))
+    pair, both = {"cohort": labels[one], "other": labels[two]}, n[one] + n[two]
+    found = [rows(name, value, both, p_value=tail, **pair) for name, (value, tail) in _tests(worth[one], worth[two]).items()]
+    found += [rows(name, value, both, **pair) for name, value in values.items()]
+    found.append(rows("kl_divergence", special.rel_entr(p, q).sum(axis=1), both, **pair))
+    found.append(rows("kl_divergence", special.rel_entr(q, p).sum(axis=1), both, cohort=labels[two], other=labels[one]))
     return found
+
+
+def _tests(a: Floats, b: Floats) -> dict[str, tuple[Floats, Floats]]:
+    """Log-likelihood ratio and chi-square of counts by pair and class, with their upper tails; NaN where one side has no rows."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = (a + b) / (a.sum(axis=1) + b.sum(axis=1))[:, None]
+        expected = [side.sum(axis=1, keepdims=True) * pooled for side in (a, b)]
+        pearson = sum(np.where(e > 0, (o - e) ** 2 / e, np.where(np.isnan(e), e, 0.0)).sum(axis=1) for o, e in zip((a, b), expected, strict=True))
+    both = (a.sum(axis=1) > 0) & (b.sum(axis=1) > 0)
+    ratio = 2 * sum(special.rel_entr(o, e).sum(axis=1) for o, e in zip((a, b), expected, strict=True))
+    freedom = np.maximum((a + b > 0).sum(axis=1) - 1, 0)
+    values = {"log_likelihood_ratio": np.where(both, ratio, np.nan), "chi_square": np.where(both, pearson, np.nan)}
+    return {name: (value, _tail(value, freedom)) for name, value in values.items()}
 
 
 def _tail(value: Floats, freedom: NDArray[np.int64]) -> Floats:
@@ -264,14 +209,18 @@ def _tail(value: Floats, freedom: NDArray[np.int64]) -> Floats:
     return np.where(freedom > 0, special.chdtrc(np.maximum(freedom, 1), value), np.nan)
 
 
-def _inequalities(grouping: str, size: Floats, counts: Floats, classes: list[str]) -> list[pd.DataFrame]:
-    """Inequality among cohorts: of their rows, and of the share of each class in them (cohorts with a label only)."""
-    total = [int(size.sum())]
-    found = [_rows(name, grouping, [value], total) for name, value in inequality(size).items()]
-    known = counts[counts.sum(axis=1) > 0]
+def _sizes(size: Tally) -> list[Rows]:
+    """Inequality among cohorts of their rows."""
+    return [rows(name, [value], [size.n.sum()]) for name, value in inequality(size.weight).items()]
+
+
+def _inequalities(tally: Tally, classes: list[str]) -> list[Rows]:
+    """Inequality among cohorts of the share of each class in them (cohorts with a label only)."""
+    known = tally.weight[tally.weight.sum(axis=1) > 0]
+    found = []
     for place, name in enumerate(classes):
-        measures = inequality(known[:, place] / known.sum(axis=1))
-        found += [_rows(f"{measure}_class", grouping, [value], [int(counts.sum())], of=[name]) for measure, value in measures.items()]
+        values = inequality(known[:, place] / known.sum(axis=1))
+        found += [rows(f"{measure}_class", [value], [tally.n.sum()], of=[name]) for measure, value in values.items()]
     return found
 
 

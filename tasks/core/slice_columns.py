@@ -20,6 +20,7 @@ from tasks.core.errors import CaseError, DataError, nearest
 from tasks.core.labels import SCORE, find_classes
 from tasks.core.predictions import Source
 from tasks.core.targets import Rows, read_rows
+from tasks.core.weighted import relative
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint16]
@@ -34,12 +35,13 @@ NO_FEATURES = {"row_id", "y_true", "y_pred", "y_score", "weight"}
 
 @dataclass(frozen=True)
 class Errors:
-    """Each row's error `loss` (n,), whether errors are 0 or 1, and what they were read from."""
+    """Each row's error `loss` (n,), whether errors are 0 or 1, what they were read from, and weights (n,) if they differ."""
 
     loss: Floats
     shares: bool
     task: str
     rows: Rows
+    weight: Floats | None = None
 
 
 def read_errors(source: Source, task: str | None, error: str = "absolute") -> Errors:
@@ -51,9 +53,10 @@ def read_errors(source: Source, task: str | None, error: str = "absolute") -> Er
     task = task or infer_task(source)
     classes = find_classes(source, task) if task in ("multiclass", "multilabel") else ()
     rows = read_rows(source, task, scored=False, classes=classes)
+    weight = relative(rows.weight, source.name)
     if task == "regression":
-        return Errors(rows.quantity(error), False, task, rows)
-    return Errors(np.asarray(rows.y != rows.p).astype(np.float64), True, task, rows)
+        return Errors(rows.quantity(error), False, task, rows, weight)
+    return Errors(np.asarray(rows.y != rows.p).astype(np.float64), True, task, rows, weight)
 
 
 def infer_task(source: Source) -> str:
@@ -231,3 +234,34 @@ def identifier(name: str) -> str:
         except Exception:  # noqa: BLE001, S110 - polars raises several unrelated classes for what it cannot parse
             pass
     return '"' + name.replace('"', '""') + '"'
+
+
+def union(column: Column, codes: Sequence[int]) -> str:
+    """The condition of rows in any of these parts of a column; intervals among them follow each other."""
+    missing = [column.conditions[code] for code in codes if _is_missing(column, code)]
+    rest = [code for code in codes if not _is_missing(column, code)]
+    if not rest:
+        return missing[0]
+    if len(rest) == 1:
+        text = column.conditions[rest[0]]
+    elif not column.marks:
+        literals = [column.conditions[code].removeprefix(f"{column.sql} = ") for code in rest]
+        text = f"{column.sql} IN ({', '.join(literals)})"
+    else:
+        first, last = min(rest), max(rest)
+        low = [f"{column.sql} > {column.marks[first - 1]}"] if first else []
+        high = [f"{column.sql} <= {column.marks[last]}"] if last < len(column.marks) else _end(column)
+        text = " AND ".join([*low, *high]) or f"{column.sql} IS NOT NULL"
+    if not missing:
+        return text
+    return f"({text} OR {missing[0]})" if " AND " not in text else f"(({text}) OR {missing[0]})"
+
+
+def _end(column: Column) -> list[str]:
+    """What closes the last interval of a column that holds NaN."""
+    condition = column.conditions[len(column.marks)]
+    return [condition.split(" AND ")[-1]] if condition.endswith("CAST('inf' AS DOUBLE)") else []
+
+
+def _is_missing(column: Column, code: int) -> bool:
+    return column.conditions[code].startswith((f"{column.sql} IS NULL", f"({column.sql} IS NULL"))

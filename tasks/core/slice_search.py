@@ -3,12 +3,14 @@
 A slice is a set of parts of different columns: `city = 'Oslo' AND age > 40`. One pass counts a block of several columns
 together, and every pair or triple of columns inside the block is a margin of that count, so that the passes are a
 fraction of the sets of columns. Sets are dropped as soon as no slice of theirs can have enough rows or, where losses are
-0 or 1, enough errors.
+0 or 1, enough errors: if these are few they are counted first, which is a fraction of the work.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -25,6 +27,7 @@ Whole = tuple[float | Floats, float | Floats, float | Floats]  # rows, losses, s
 BAR = float(special.ndtri(1 - 0.005))  # what lies less clearly above the rest than this does not matter
 BLOCK = 2**16  # cells counted in one pass, so that a row's cell fits 16 bits
 WIDE = 2**24  # cells counted in place for one set of columns; beyond, they are sorted
+RARE = 0.25  # share of errors up to which they are counted before the rows
 
 
 def strength(n: Floats, s: Floats, q: Floats, whole: Whole, shares: bool) -> Floats:
@@ -87,6 +90,10 @@ class Search:
         self.squares = loss if shares else loss * loss
         self.errors = loss.astype(np.uint16) if shares else None
         self.whole = (float(len(loss)), float(loss.sum()), float(self.squares.sum()))
+        # Parts of each column, and one more for rows in none where there are any.
+        self.full = [max(size, int(column.max(initial=0)) + 1) for column, size in zip(codes, sizes, strict=True)]
+        wrong = np.flatnonzero(loss) if shares and self.whole[1] <= RARE * len(loss) else None
+        self.wrong = None if wrong is None else [column[wrong] for column in codes]
         # A table much larger than the rows costs more to clear than the rows to count.
         self.limit = int(np.clip(len(loss) // 8, 2**10, BLOCK)) // (2 if shares else 1)
 
@@ -97,9 +104,9 @@ class Search:
         for size in range(1, depth + 1):
             longer = ((*part, column) for part in sorted(alive) for column in range(part[-1] + 1 if part else 0, len(self.sizes)))
             sets = [chosen for chosen in longer if self.sizes[chosen[-1]] and all(part in alive for part in combinations(chosen, size - 1))]
-            if not sets:
+            found = list(self._level(sets)) if sets else []
+            if not found:
                 break
-            found = list(self._level(sets))
             n, s, q = (np.concatenate([table[place] for _, _, table in found]) for place in range(3))
             score = np.zeros(len(n))
             raised = np.flatnonzero(s * self.whole[0] > n * self.whole[1])
@@ -129,21 +136,33 @@ class Search:
 
     def _level(self, sets: list[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], NDArray[np.int64], Floats]]:
         """Each set of columns with its slices of enough rows: codes (m, size) and sums (3, m)."""
-        full = [size + 1 for size in self.sizes]
-        small = [chosen for chosen in sets if math.prod(full[column] for column in chosen) <= self.limit]
-        for block, inside in cover(small, full, self.limit):
-            table = self._count(self._joint(block), [full[column] for column in block])
+        small = [chosen for chosen in sets if math.prod(self.full[column] for column in chosen) <= self.limit]
+        wide = sorted(set(sets) - set(small))
+        if self.wrong is not None and len(sets[0]) > 1:
+            small = list(self._erring(small, self.wrong))
+        for block, inside in _blocks(tuple(small), tuple(self.full), self.limit):
+            table = self._count(self._joint(block, self.codes), [self.full[column] for column in block])
             for chosen in inside:
-                others = tuple(place + 1 for place, column in enumerate(block) if column not in chosen)
-                yield self._cells(chosen, table.sum(axis=others))
-        for chosen in sorted(set(sets) - set(small)):
+                yield self._cells(chosen, table.sum(axis=_others(block, chosen, 1)))
+        for chosen in wide:
             yield self._wide(chosen)
 
-    def _joint(self, block: Sequence[int]) -> Codes:
-        code = self.codes[block[0]].copy()
+    def _erring(self, sets: list[tuple[int, ...]], wrong: Sequence[Codes]) -> Iterator[tuple[int, ...]]:
+        """Those sets of columns in which a slice has as many errors as it takes for one of the fewest rows to stand out."""
+        fewest = 1 + bisect_left(range(1, int(self.whole[1]) + 1), BAR, key=lambda errors: self._bound(np.array([errors]), np.array([errors]))[0])
+        for block, inside in _blocks(tuple(sets), tuple(self.full), self.limit):
+            shape = [self.full[column] for column in block]
+            table = np.bincount(self._joint(block, wrong), minlength=math.prod(shape)).reshape(shape)
+            for chosen in inside:
+                cells = table.sum(axis=_others(block, chosen))[tuple(slice(0, self.sizes[column]) for column in chosen)]
+                if cells.max(initial=0) >= fewest:
+                    yield chosen
+
+    def _joint(self, block: Sequence[int], codes: Sequence[Codes]) -> Codes:
+        code = codes[block[0]].copy()
         for column in block[1:]:
-            code *= np.uint16(self.sizes[column] + 1)
-            code += self.codes[column]
+            code *= np.uint16(self.full[column])
+            code += codes[column]
         return code
 
     def _count(self, code: NDArray[np.integer], shape: Sequence[int]) -> NDArray[Any]:
@@ -188,6 +207,16 @@ class Search:
             code = place[inverse]
         table = self._count(code, [len(members) + 1])[:, :-1].astype(np.float64)
         return chosen, members, table if len(table) == 3 else np.stack([table[0], table[1], table[1]])
+
+
+def _others(block: Sequence[int], chosen: Sequence[int], first: int = 0) -> tuple[int, ...]:
+    """The axes of a block's table that belong to columns not chosen."""
+    return tuple(place + first for place, column in enumerate(block) if column not in chosen)
+
+
+@lru_cache(maxsize=16)  # the same for rows and errors, and mostly for both halves
+def _blocks(sets: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], limit: int) -> list[tuple[list[int], list[tuple[int, ...]]]]:
+    return list(cover(sets, sizes, limit))
 
 
 def cover(sets: Sequence[tuple[int, ...]], sizes: Sequence[int], limit: int) -> Iterator[tuple[list[int], list[tuple[int, ...]]]]:

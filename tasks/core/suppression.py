@@ -33,7 +33,7 @@ def hidden_cohorts(stats: Stats, k: int = K) -> NDArray[np.bool_]:
     while changed:
         before = int(hidden.sum())
         for parent, children in families:
-            _protect(parent, children, n, hidden, k)
+            protect(parent, children, n, hidden, k)
         changed = int(hidden.sum()) > before
     kinds = np.array(stats.kinds, dtype=object)
     filters = np.flatnonzero(kinds == "filter")
@@ -56,7 +56,7 @@ def _protect_nested(stats: Stats, filters: NDArray[np.int64], n: NDArray[np.floa
         hidden[filters[place]] |= bool(np.any(within[place] & ~hidden[filters]))
 
 
-def _protect(parent: int, children: NDArray[np.int64], n: NDArray[np.float64], hidden: NDArray[np.bool_], k: int) -> None:
+def protect(parent: int, children: NDArray[np.int64], n: NDArray[np.float64], hidden: NDArray[np.bool_], k: int) -> None:
     """Hide more among the children of a cohort until its total gives none of the hidden ones away."""
     if hidden[parent]:
         hidden[children] = True

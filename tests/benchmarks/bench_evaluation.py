@@ -188,7 +188,7 @@ def folder(rows: int) -> None:
 
 
 def coverage(simulations: int = 2000) -> None:
-    """How often nominal 95 % intervals hold the truth: rates over true rates, gaps of two cohorts, AUC, MAE."""
+    """How often nominal 95 % intervals hold the truth: rates over true rates, gaps of two cohorts, AUC, MAE, paired deltas."""
     from scipy.special import ndtr
 
     random = np.random.default_rng(7)
@@ -227,6 +227,10 @@ def coverage(simulations: int = 2000) -> None:
             target=target,
         )
         emit(work="coverage of gaps", n=n, simulations=count, coverage=_gaps(random, n, count, truths), target=target)
+        for task, paired in (("binary", _two_classifiers), ("regression", _two_regressions)):
+            models = min(count, 3_000_000 // n)
+            for metric, found in _deltas(task, n, models, *paired(random, n * models)).items():
+                emit(work=f"coverage of paired deltas: {metric}", n=n, simulations=models, coverage=found, target=target)
 
 
 def _gaps(random: np.random.Generator, n: int, count: int, truths: np.ndarray) -> float:
@@ -243,6 +247,59 @@ def _gaps(random: np.random.Generator, n: int, count: int, truths: np.ndarray) -
         row = gap("accuracy", "g", "higher", ["a", "b"], value[place], low[pair], high[pair], np.ones(2, dtype=bool))
         held += float(str(row["low"])) <= abs(true[place, 0] - true[place, 1]) <= float(str(row["high"]))
     return held / count
+
+
+def _deltas(task: str, n: int, count: int, new: pd.DataFrame, old: pd.DataFrame, truth: dict[str, float]) -> dict[str, float]:
+    """How often the interval of the difference of two models, measured on the same n rows, holds the true difference."""
+    g = np.repeat([f"g{place}" for place in range(count)], n)
+    report = evaluate(new.assign(g=g), task=task, by=["g"], metrics=list(truth), baseline=old, min_support=1)
+    rows = report.comparison()
+    rows = rows[rows.kind == "group"]
+    return {metric: float(((own.low <= truth[str(metric)]) & (truth[str(metric)] <= own.high)).mean()) for metric, own in rows.groupby("metric", sort=False)}
+
+
+SHARE, BETTER, WORSE, SHARED = 0.4, 1.3, 1.0, 0.7  # positives; how far each model parts the classes; the correlation of their noise
+
+
+def _two_classifiers(random: np.random.Generator, rows: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Two calibrated models that see N(mean * y, 1) with correlated noise, and the true differences of their metrics."""
+    from scipy.special import expit, logit
+
+    y = (random.random(rows) < SHARE).astype(np.int64)
+    noise = random.multivariate_normal([0, 0], [[1, SHARED], [SHARED, 1]], rows)
+    tables = []
+    for mean, own in ((BETTER, noise[:, 0]), (WORSE, noise[:, 1])):
+        score = expit(mean * (mean * y + own) - mean**2 / 2 + logit(SHARE))
+        tables.append(pd.DataFrame({"y_true": y, "y_pred": (score > 0.5).astype(np.int64), "y_score": score}))
+    one, two = _true_metrics(BETTER), _true_metrics(WORSE)
+    return tables[0], tables[1], {metric: one[metric] - two[metric] for metric in one}
+
+
+def _true_metrics(mean: float) -> dict[str, float]:
+    """Metrics of a calibrated model that sees N(mean * y, 1), by integration over what it sees."""
+    from scipy.special import expit, log_expit, logit, ndtr
+
+    x = np.linspace(-12, 14, 200_001)
+    positive, negative = (SHARE * np.exp(-((x - mean) ** 2) / 2), (1 - SHARE) * np.exp(-(x**2) / 2))
+    positive, negative = positive / positive.sum() * SHARE, negative / negative.sum() * (1 - SHARE)
+    odds = mean * x - mean**2 / 2 + logit(SHARE)
+    chosen = expit(odds) > 0.5
+    above, beyond = positive[::-1].cumsum()[::-1], negative[::-1].cumsum()[::-1]
+    return {
+        "accuracy": float(positive[chosen].sum() + negative[~chosen].sum()),
+        "recall": float(positive[chosen].sum() / SHARE),
+        "selection_rate": float(positive[chosen].sum() + negative[chosen].sum()),
+        "roc_auc": float(ndtr(mean / np.sqrt(2))),
+        "average_precision": float((positive / SHARE * above / (above + beyond)).sum()),
+        "log_loss": float(-(positive * log_expit(odds)).sum() - (negative * log_expit(-odds)).sum()),
+    }
+
+
+def _two_regressions(random: np.random.Generator, rows: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Two models with correlated normal errors of different spread, and the true difference of their MAE."""
+    errors = random.multivariate_normal([0, 0], [[1, SHARED * 1.2], [SHARED * 1.2, 1.44]], rows)
+    new, old = (pd.DataFrame({"y_true": 0.0, "y_pred": errors[:, place]}) for place in (0, 1))
+    return new, old, {"mae": float(np.sqrt(2 / np.pi) * (1 - 1.2))}
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from tasks.core.balance import COLUMNS, MEASURES, balance, inequality
+from tasks.core.balance import MEASURES, balance, inequality
 from tasks.core.errors import CaseError, DataError
+from tasks.core.evaluation import evaluate
+from tasks.core.measures import COLUMNS, FIGURES
 
 
 def by_hand() -> pd.DataFrame:
@@ -29,7 +31,7 @@ def one(frame: pd.DataFrame, measure: str, cohort: str | None = None, other: str
 
 def test_shares_and_associations_worked_by_hand() -> None:
     """Cohort and class shares, PMI, normalised PMI, Jaccard and Sorensen-Dice of a table small enough to count."""
-    frame = balance(by_hand(), by=["g"])
+    frame = balance(by_hand(), by=["g"], k=0)
     assert one(frame, "cohort_share", "g=b").value == pytest.approx(4 / 12)
     share = one(frame, "class_share", "g=b", of="1")
     limits = stats.binomtest(1, 4).proportion_ci(method="wilson")
@@ -45,7 +47,7 @@ def test_shares_and_associations_worked_by_hand() -> None:
 
 def test_differences_worked_by_hand() -> None:
     """Statistical parity and the differences of associations between two cohorts."""
-    frame = balance(by_hand(), by=["g"])
+    frame = balance(by_hand(), by=["g"], k=0)
     pair = {"cohort": "g=a", "other": "g=b", "of": "1"}
     assert one(frame, "statistical_parity", **pair).value == pytest.approx(1 / 2 - 1 / 4)
     assert one(frame, "pmi_difference", **pair).value == pytest.approx(np.log(2))
@@ -80,22 +82,22 @@ def test_distances_are_scipys() -> None:
 def test_text_labels_are_as_far_apart_as_their_total_variation() -> None:
     """Without a line to lie on, classes are at distance 1, and Wasserstein is total variation."""
     frame = by_hand().assign(y_true=lambda f: f.y_true.map({0: "no", 1: "yes"}))
-    assert one(balance(frame, by=["g"]), "wasserstein", "g=a", "g=b").value == pytest.approx(1 / 4)
+    assert one(balance(frame, by=["g"], k=0), "wasserstein", "g=a", "g=b").value == pytest.approx(1 / 4)
 
 
 def test_a_class_that_one_cohort_lacks() -> None:
     """KL is infinite one way and finite the other; Jensen-Shannon stays within ln 2; disjoint cohorts reach it."""
-    frame = balance(by_hand(), by=["g"])
+    frame = balance(by_hand(), by=["g"], k=0)
     assert one(frame, "kl_divergence", "g=a", "g=c").value == np.inf
     assert one(frame, "kl_divergence", "g=c", "g=a").value == pytest.approx(np.log(2))
-    apart = balance(pd.DataFrame({"g": ["a", "b"], "y_true": [0, 1]}), by=["g"])
+    apart = balance(pd.DataFrame({"g": ["a", "b"], "y_true": [0, 1]}), by=["g"], k=0)
     assert one(apart, "js_divergence", "g=a", "g=b").value == pytest.approx(np.log(2))
     assert one(apart, "total_variation", "g=a", "g=b").value == 1
 
 
 def test_inequality_worked_by_hand() -> None:
     """Theil L and T and Atkinson's index of cohort sizes 6, 4, 2, of class shares with a zero, and of equal amounts."""
-    frame = balance(by_hand(), by=["g"])
+    frame = balance(by_hand(), by=["g"], k=0)
     x = [1.5, 1.0, 0.5]
     assert one(frame, "theil_t").value == pytest.approx((1.5 * np.log(1.5) + 0.5 * np.log(0.5)) / 3)
     assert one(frame, "theil_l").value == pytest.approx(-np.log(np.prod(x)) / 3)
@@ -113,7 +115,7 @@ def test_missing_values_are_counted_by_column_and_cohort() -> None:
     frame.loc[0, "y_true"] = pd.NA
     frame.loc[11, "g"] = None
     for table in (frame, pl.from_pandas(frame, nan_to_null=False)):
-        found = balance(table, by=["g"], columns=["x", "y_true"])
+        found = balance(table, by=["g"], columns=["x", "y_true"], k=0)
         assert one(found, "missing_share", "g=b", of="x").value == pytest.approx(2 / 4)
         assert one(found, "missing_share", "g=a", of="y_true").value == pytest.approx(1 / 6)
         assert one(found, "class_share", "g=a", of="1").value == pytest.approx(2 / 5)
@@ -142,7 +144,7 @@ def test_one_shape_with_every_measure_of_the_table() -> None:
 def test_equal_cohorts_are_balanced() -> None:
     """Where cohorts have the same sizes and classes every measure takes the value that its table calls balanced."""
     frame = pd.DataFrame({"g": ["a"] * 4 + ["b"] * 4, "y_true": [0, 0, 1, 1] * 2})
-    found = balance(frame, by=["g"])
+    found = balance(frame, by=["g"], k=0)
     for name, rows in found[found.grouping == "g"].groupby("measure"):
         if MEASURES[str(name)].balanced is not None:
             np.testing.assert_allclose(rows.value, MEASURES[str(name)].balanced, atol=1e-12, err_msg=str(name))
@@ -160,3 +162,88 @@ def test_numbers_are_binned_or_refused() -> None:
         balance(frame, by=["G"])
     with pytest.raises(DataError, match="301 cohorts"):
         balance(pd.DataFrame({"g": range(301), "y_true": 1}), by=["g"])
+
+
+def weighted(seed: int = 0, rows: int = 600) -> pd.DataFrame:
+    """Cohorts of two columns, three classes, missing values, and whole weights."""
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({"g": random.choice(["a", "b", "c"], rows), "h": random.choice(["u", "v"], rows), "y_true": random.choice([0, 1, 5], rows)})
+    return frame.assign(x=np.where(random.random(rows) < 0.2, np.nan, 1.0), weight=random.integers(1, 5, rows))
+
+
+def test_whole_weights_are_rows_again() -> None:
+    """Every measure but the two tests takes the value of a table with each row as many times; n stays the number of rows."""
+    frame = weighted()
+    again = frame.loc[frame.index.repeat(frame.weight)].drop(columns="weight")
+    found, expected = (balance(one, by=["g", ["g", "h"]], columns=["x"]) for one in (frame, again))
+    assert found[["measure", "cohort", "other", "of"]].equals(expected[["measure", "cohort", "other", "of"]])
+    kept = ~found.measure.isin(["chi_square", "log_likelihood_ratio"])
+    np.testing.assert_allclose(found.value[kept], expected.value[kept], atol=1e-12, rtol=1e-12)
+    assert one(found, "missing_share", "g=a", of="x").n == (frame.g == "a").sum()
+
+
+def test_equal_weights_change_nothing() -> None:
+    """Rows of the same weight give to the bit what rows without weights give; tenfold weights are the same weights."""
+    frame = weighted()
+    plain = balance(frame.drop(columns="weight"), by=["g"], columns=["x"])
+    pd.testing.assert_frame_equal(balance(frame.assign(weight=0.7), by=["g"], columns=["x"]), plain, check_exact=True)
+    ten = balance(frame.assign(weight=frame.weight * 10), by=["g"], columns=["x"])
+    pd.testing.assert_frame_equal(ten, balance(frame, by=["g"], columns=["x"]), rtol=1e-9)
+
+
+def test_weighted_limits_and_tests_take_effective_rows() -> None:
+    """Limits are the engine's for the same share; a cohort whose rows all weigh the same is worth its rows in both tests."""
+    frame = weighted(1).assign(y_true=lambda f: (f.y_true == 1).astype(int))
+    found = balance(frame, by=["g"])
+    rows = evaluate(frame.assign(y_pred=frame.y_true), task="binary", by=["g"], metrics=["base_rate"]).frame().set_index("cohort")
+    for cohort in ("g=a", "g=b", "g=c"):
+        share = one(found, "class_share", cohort, of="1")
+        assert (share.value, share.low, share.high) == pytest.approx(tuple(rows.loc[cohort, ["value", "low", "high"]]))
+    uneven = frame.assign(weight=frame.g.map({"a": 1, "b": 7, "c": 2}))
+    for name in ("chi_square", "log_likelihood_ratio"):
+        plain = one(balance(frame.drop(columns="weight"), by=["g"]), name, "g=a", "g=b")
+        heavy = one(balance(uneven, by=["g"]), name, "g=a", "g=b")
+        assert (heavy.value, heavy.p_value) == pytest.approx((plain.value, plain.p_value))
+
+
+def test_weighted_tests_keep_their_level() -> None:
+    """Under weights of chance at most one chi-square in twenty calls equal cohorts different (40 tables: 7 at most)."""
+    random = np.random.default_rng(3)
+    false = 0
+    for _ in range(40):
+        frame = pd.DataFrame({"g": random.choice(["a", "b"], 400), "y_true": random.integers(0, 2, 400), "weight": random.lognormal(0, 0.8, 400)})
+        false += one(balance(frame, by=["g"], columns=["y_true"]), "chi_square", "g=a", "g=b").p_value < 0.05
+    assert false <= 7
+
+
+@pytest.mark.parametrize(("weight", "words"), [(-1, "outside"), (np.nan, "no value"), (0, "0 in every row")])
+def test_weights_that_cannot_be_are_refused(weight: float, words: str) -> None:
+    """A negative or missing weight is refused, and so are weights that leave nothing."""
+    with pytest.raises(DataError, match=words):
+        balance(by_hand().assign(weight=[weight, *([0 if weight == 0 else 1] * 11)]), by=["g"])
+
+
+def test_small_cohorts_are_hidden_with_what_gives_them_away() -> None:
+    """A cohort of four rows has no figures, nor the next smallest, nor their pairs, nor what sums the grouping up, nor parts of either."""
+    frame = pd.DataFrame({"g": ["a"] * 60 + ["b"] * 40 + ["few"] * 4, "h": ["u", "v"] * 52, "y_true": [0, 1, 1, 0] * 26})
+    found = balance(frame, by=["g", "h", ["g", "h"]])
+    gone = found[found.verdict == "insufficient"]
+    assert gone[list(FIGURES)].isna().all(axis=None)
+    assert set(gone[gone.grouping == "g"].cohort.dropna()) == {"g=a", "g=b", "g=few"}  # a in pairs only
+    alone = found[(found.grouping == "g") & found.other.isna() & found.cohort.notna()]
+    assert set(alone[alone.verdict == "insufficient"].cohort) == {"g=b", "g=few"}
+    assert found[(found.grouping == "g") & found.cohort.isna()].verdict.eq("insufficient").all()
+    assert found[(found.grouping == "g") & (found.measure == "theil_t")].value.isna().all()
+    assert not (found[found.grouping == "h"].verdict == "insufficient").any()
+    fine = found[(found.grouping == "g, h") & (found.measure == "cohort_share")].set_index("cohort").verdict
+    assert fine.eq("insufficient").to_dict() == {f"g={g}, h={h}": g != "a" for g in ("a", "b", "few") for h in "uv"}
+
+
+def test_unlabelled_rows_do_not_make_a_cohort_large() -> None:
+    """Where fewer than ten rows have a label, shares of classes are hidden and shares of rows are not."""
+    frame = pd.DataFrame({"g": ["a"] * 50 + ["b"] * 50 + ["c"] * 40, "y_true": pd.array([0, 1] * 70, dtype="Int64")})
+    frame.loc[105:, "y_true"] = pd.NA
+    found = balance(frame, by=["g"])
+    assert one(found, "cohort_share", "g=c").value == pytest.approx(40 / 140)
+    assert one(found, "missing_share", "g=c", of="y_true").value == pytest.approx(35 / 40)
+    assert {one(found, "class_share", f"g={name}", of="1").verdict for name in "ac"} == {"insufficient"}

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from tasks.core.cohorts import memberships, parse_conditions
-from tasks.core.error_tree import CELLS, NODES, heatmap, tree, union
+from tasks.core.error_tree import CELLS, NODES, heatmap, tree
 from tasks.core.errors import CaseError, DataError
 from tasks.core.predictions import Source
-from tasks.core.slice_columns import read_column
+from tasks.core.slice_columns import read_column, union
 
 
 def selected(predictions: Any, condition: str) -> np.ndarray:
@@ -168,7 +168,7 @@ def test_heatmap_of_one_feature_and_of_numbers() -> None:
         own = frame.y_pred[selected(frame, cell.condition)].abs()
         low, high = stats.t.interval(0.95, len(own) - 1, own.mean(), own.std(ddof=1) / np.sqrt(len(own)))
         assert (cell.value, cell.low, cell.high) == pytest.approx((own.mean(), low, high))
-    rare = heatmap(frame.assign(code=[f"v{min(k // 2, 60)}" for k in range(500)]), "code")
+    rare = heatmap(frame.assign(code=[f"v{min(k // 2, 60)}" for k in range(500)]), "code", k=0)
     assert rare.n.sum() == 500
     assert rare[rare.row == "other"].condition.isna().all()
 

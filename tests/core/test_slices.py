@@ -20,7 +20,8 @@ from tasks.core.evaluation import evaluate
 from tasks.core.predictions import Source
 from tasks.core.slice_columns import identifier, infer_task, read_columns
 from tasks.core.slice_search import BAR, Search, cover
-from tasks.core.slices import COLUMNS, find, hypergeometric_tail
+from tasks.core.slice_tests import hypergeometric_tail, weighted_holm
+from tasks.core.slices import COLUMNS, find
 
 
 def table(rows: int, columns: int, values: int, seed: int, rate: Any = 0.1) -> pd.DataFrame:
@@ -92,14 +93,25 @@ def test_figures_are_those_of_the_selected_rows() -> None:
 
 
 def test_the_p_value_is_fishers_on_the_confirming_half() -> None:
-    """One slice tested: its p-value is scipy's one-sided Fisher test of the half that was not searched."""
+    """One slice, found on both halves: its p-value is the smaller of scipy's one-sided Fisher tests of them, times two."""
     frame = table(2000, 1, 2, 3, lambda f: np.where(f.c0 == 1, 0.2, 0.1))
     found = find(frame, seed=5).frame()
     assert found.condition.tolist() == ["c0 = 1"]
-    half = frame[np.random.default_rng(5).integers(0, 2, len(frame), dtype=np.uint8) == 0]
-    wrong = half.y_true != half.y_pred
-    counts = [[(wrong & (half.c0 == value)).sum(), (~wrong & (half.c0 == value)).sum()] for value in (1, 0)]
-    assert found.p_value[0] == pytest.approx(stats.fisher_exact(counts, alternative="greater").pvalue)
+    drawn = np.random.default_rng(5).integers(0, 2, len(frame), dtype=np.uint8) == 1
+    p = []
+    for half in (frame[drawn], frame[~drawn]):
+        wrong = half.y_true != half.y_pred
+        counts = [[(wrong & (half.c0 == value)).sum(), (~wrong & (half.c0 == value)).sum()] for value in (1, 0)]
+        p.append(stats.fisher_exact(counts, alternative="greater").pvalue)
+    assert found.p_value[0] == pytest.approx(2 * min(p))
+
+
+def test_holm_weighted_by_rank() -> None:
+    """With weights 1, 1/2, 1/3 a hypothesis falls while p is at most its share of 5 % of the weight left, step by step by hand."""
+    # 0.02 of 0.05 * 1 / (11 / 6) = 0.0273: falls; then 0.03 of 0.05 * 0.5 / (5 / 6) = 0.03: falls just; then 0.2 of 0.05: stays.
+    corrected = weighted_holm([0.02, 0.03, 0.2])
+    np.testing.assert_allclose(corrected, [0.02 * 11 / 6, 0.03 * (5 / 6) / 0.5, 0.2])
+    assert weighted_holm([]).tolist() == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -130,3 +130,28 @@ def test_a_baseline_is_compared_in_words_and_signs(predictions, tmp_path):
     assert "▲ better" in result.stdout
     assert "accuracy: this, compared with worse.csv" in result.stdout
     assert "(BEC)" in result.stdout
+
+
+def test_looking_for_errors_draws_them_and_weighs_the_labels(tmp_path):
+    """`--slices` puts the error tree, a heatmap of the first columns it splits and the balance of labels into the JSON, and draws them."""
+    count = 6000
+    frame = pd.DataFrame({"city": [f"c{place % 10}" for place in range(count)], "y_true": [place // 10 % 2 for place in range(count)]})
+    wrong = (frame["city"] == "c3") & (frame.index // 100 % 2 == 0)
+    frame["y_pred"] = frame["y_true"].where(~wrong, 1 - frame["y_true"])
+    frame["sex"] = ["F" if place % 3 else "M" for place in range(count)]
+    frame.to_parquet(tmp_path / "predictions.parquet")
+    files = ["--json", tmp_path / "report.json", "--html", tmp_path / "page.html"]
+    result = evaluate(tmp_path / "predictions.parquet", "--task", "binary", "--by", "sex", "--metric", "accuracy", "--slices", *files)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    errors = {node["condition"]: (node["n"], node["errors"]) for node in report["tree"]}
+    assert errors["city = 'c3'"] == (600, 300)
+    assert report["heatmap"]["columns"] == ["city"]
+    cells = {cell["row"]: cell["value"] for cell in report["heatmap"]["cells"]}
+    assert (cells["c3"], cells["c4"]) == (0.5, 0.0)
+    shares = {row["cohort"]: row["value"] for row in report["balance"] if row["measure"] == "cohort_share"}
+    assert shares["sex=M"] == pytest.approx(1 / 3)
+    assert any(row["measure"] == "inconsistency_rate" for row in report["balance"])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert 'id="tree"' in page
+    assert 'id="heatmap"' in page
