@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_evaluation, terminal
+from flows import cli_attribute, cli_evaluation, terminal
 from tasks.core.errors import EquipoiseError
 from tasks.io import warmup
 
@@ -86,13 +86,18 @@ def check(case: terminal.CaseName, period: PeriodOption = None) -> None:
 
 
 @app.command()
-def train(case: terminal.CaseName, period: PeriodOption = None) -> None:
+def train(
+    case: terminal.CaseName,
+    period: PeriodOption = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also try what the case's `sweep` lists, within its budget.")] = False,
+) -> None:
     """Fit every candidate of a case, evaluate each on every cohort, and register the one chosen on validation."""
     with terminal.session(f"Training {case}", case=case, libraries=warmup.TRAINING):
         from flows.train import train as flow
 
-        result = flow(case, period)
+        result = flow(case, period, sweep)
     version = result["model"]["version"]
+    terminal.sweep(result["sweep"], result["chosen"])
     terminal.candidates(result)
     terminal.closing(
         made=f"{case} version {version}: {result['chosen']}, {result['reason']}",
@@ -157,6 +162,7 @@ def infer(case: terminal.CaseName, period: PeriodOption = None) -> None:
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.compare)
 app.command()(cli_evaluation.guide)
+app.command()(cli_attribute.attribute)
 
 
 @app.command()

@@ -177,6 +177,19 @@ def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     _out.print(table)
 
 
+def sweep(rows: Sequence[Mapping[str, Any]], chosen: str) -> None:
+    """What a sweep found on validation, the front first."""
+    if not rows:
+        return
+    title = "Sweep, on validation; * on the front: no other is better in everything"
+    table = _table(title, "candidate", "performance", "worst cohort", "gap", "BTC", "kg CO2e", "")
+    for row in rows:
+        name = f"{'* ' if row['front'] else '  '}{row['candidate']}" + (" (chosen)" if row["candidate"] == chosen else "")
+        figures = ("–" if row[key] is None else f"{row[key]:.3g}" for key in ("performance", "worst_cohort", "gap", "btc", "kg_co2e"))
+        _add(table, name, *figures, "" if row["outcome"] == "finished" else f"{row['outcome']}: {row['reason']}")
+    _out.print(table)
+
+
 ARROWS = {"better": "▲ better", "worse": "▼ worse", "changed": "◆ changed", "no evidence": "no evidence"}
 
 

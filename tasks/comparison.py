@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tasks.core.candidates import predictions_table
 from tasks.core.comparison import Comparison, compare
 from tasks.core.digests import canonical_json
 from tasks.core.errors import DataError
+from tasks.core.predictions import predictions_table
 from tasks.core.review import Event, production_version, registration
 from tasks.io.models import load
 from tasks.io.workbench import Workbench

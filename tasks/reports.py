@@ -44,6 +44,8 @@ def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mappi
         "\n".join(f"- {plain(finding)}" for finding in training["findings"]) or "None.",
     ]
     create_markdown_artifact("\n\n".join(parts), key=key(case, "training"), description=f"What was trained for {case}, and why {chosen} was chosen")
+    if training["sweep"]:
+        create_table_artifact(training["sweep"], key=key(case, "sweep"), description=f"What the sweep of {case} found on validation")
     create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
     address = f"{addresses.page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning"
     _link(key(case, "mlflow"), address, f"{case} version {version} in MLflow")

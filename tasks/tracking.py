@@ -7,13 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.core.candidate_spec import CandidateSpec
 from tasks.core.candidates import Candidate
 from tasks.core.card import CardFacts, model_card
 from tasks.core.digests import canonical_json, digest_bytes, digest_of, finite, json_bytes
 from tasks.core.evaluation import CohortReport
-from tasks.core.figures import cohort_chart
+from tasks.core.figures import cohort_chart, sweep_chart
 from tasks.core.gate import Decision
+from tasks.core.report import records as frame_records
+from tasks.core.review import production_version
 from tasks.core.suppression import publish
+from tasks.core.sweep import needs_old_model
 from tasks.io.documents import case_digest
 from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
@@ -53,27 +57,36 @@ class Training:
     findings: tuple[str, ...]
     emissions: EmissionsResult
     reference: pd.DataFrame
+    specs: tuple[CandidateSpec, ...]
+    sweep: pd.DataFrame | None = None
 
     @property
     def choice(self) -> Trained:
         return next(one for one in self.trained if one.name == self.chosen)
 
 
-def identity(bench: Workbench, digests: Mapping[str, str]) -> dict[str, Any]:
-    """What makes two trainings the same: the case, the catalogue, the snapshots, the code and the locked dependencies."""
-    return {
-        "case": case_digest(bench.case),
-        "catalogue": digest_of(bench.dataset.record()),
-        "snapshots": dict(digests),
-        "code": code_version(bench.home.project),
-        "lock": lock_digest(bench.home.project),
-    }
+def identity(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> dict[str, Any]:
+    """What makes two trainings the same: the case, the catalogue, the snapshots, the code and the locked dependencies; where
+    candidates are held against an old model, which; and whether the sweep was searched.
+    """
+    old = {"old": production_version(bench.ledger.events(bench.case.case))} if needs_old_model(bench.case, sweep) else {}
+    return (
+        old
+        | ({"sweep": True} if sweep else {})
+        | {
+            "case": case_digest(bench.case),
+            "catalogue": digest_of(bench.dataset.record()),
+            "snapshots": dict(digests),
+            "code": code_version(bench.home.project),
+            "lock": lock_digest(bench.home.project),
+        }
+    )
 
 
 @step("look for the same training")
-def known_training(bench: Workbench, digests: Mapping[str, str]) -> dict[str, Any] | None:
+def known_training(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> dict[str, Any] | None:
     """What an earlier, identical training returned; None when there is none."""
-    wanted = digest_of(identity(bench, digests))
+    wanted = digest_of(identity(bench, digests, sweep=sweep))
     for event in reversed(bench.ledger.events(bench.case.case)):
         if event.kind == "registered" and event.body["identity"] == wanted:
             say(f"nothing has changed since version {event.version} was trained: it stands")
@@ -85,7 +98,7 @@ def known_training(bench: Workbench, digests: Mapping[str, str]) -> dict[str, An
 def log_training(bench: Workbench, training: Training) -> str:
     """One parent run, one child run for each candidate. Returns the parent's run id."""
     case, runs = bench.case, bench.runs
-    known = identity(bench, training.digests)
+    known = identity(bench, training.digests, sweep=training.sweep is not None)
     tags = {
         "equipoise.case": case.case,
         "equipoise.periods": ", ".join(training.periods),
@@ -102,7 +115,7 @@ def log_training(bench: Workbench, training: Training) -> str:
         params={"task": case.task, "target": case.target.column, "features": ", ".join(case.features), "seed": case.seed, "split": case.split.kind},
     )
     for one in training.trained:
-        spec = next(spec for spec in case.candidates if spec.name == one.name)
+        spec = next(spec for spec in training.specs if spec.name == one.name)
         frame = one.test.frame()
         runs.log_child(
             parent,
@@ -118,6 +131,14 @@ def log_training(bench: Workbench, training: Training) -> str:
                 **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case.case}: {one.name} on test") for metric in case.metric_names[:FIGURES]},
             },
         )
+    if training.sweep is not None:
+        runs.log_child(
+            parent,
+            "sweep",
+            params=_flat({"sweep": case.sweep.model_dump(mode="json", exclude_none=True) if case.sweep else {}}),
+            tags=tags,
+            artifacts={"sweep.csv": training.sweep.to_csv(index=False).encode(), "sweep.png": sweep_chart(training.sweep, training.chosen, case)},
+        )
     runs.log_metrics(parent, {**training.choice.test.named("test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh})
     runs.finish(parent)
     say(f"logged {len(training.trained)} candidates to MLflow, run {parent}")
@@ -131,7 +152,7 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
     Returns: the training's summary, JSON-ready, with the version's number.
     """
     case, store, chosen = bench.case, bench.store, training.choice
-    known = identity(bench, training.digests)
+    known = identity(bench, training.digests, sweep=training.sweep is not None)
     model = dump(chosen.candidate)
     evidence: dict[str, Any] = {
         **known,
@@ -166,6 +187,7 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         "findings": list(training.findings),
         "candidates": [_candidate(one) for one in training.trained],
         "emissions_kg": training.emissions.kg,
+        "sweep": [] if training.sweep is None else frame_records(training.sweep),
     }
     version = bench.registry.register(
         case.case,

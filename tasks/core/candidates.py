@@ -1,7 +1,7 @@
-"""Candidates: an estimator with or without a remedy, fitted on and predicting from raw rows."""
+"""Candidates: an estimator with the steps before, in and after it, fitted on and predicting from raw rows."""
 
-import inspect
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,47 +9,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
-from threadpoolctl import threadpool_limits
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, has_fit_parameter
 
-from tasks.core.case import CandidateSpec, Case
-from tasks.core.encoding import Encoder, Form, Kind, tidy
-from tasks.core.errors import CaseError, DataError, EquipoiseError, nearest
-from tasks.core.mitigation.base import Plain, Rows
-from tasks.core.mitigation.correlation_remover import CorrelationRemover
+from tasks.core.candidate_spec import REST
+from tasks.core.cohorts import condition_columns
+from tasks.core.encoding import Encoder, Form, Kind, Vocabulary, columns_of, kinds_of, tidy
+from tasks.core.errors import CaseError, DataError, EquipoiseError
+from tasks.core.fitting import Cache, once, threads
+from tasks.core.mitigation.base import Adjuster, Decider, Floats, Labels, decision, described, fitted, positive_score, requested
 from tasks.core.mitigation.draws import row_keys
-from tasks.core.mitigation.exponentiated_gradient import ExponentiatedGradient
-from tasks.core.mitigation.groups import label_groups
-from tasks.core.mitigation.reweighing import Reweighing
-from tasks.core.mitigation.threshold_optimizer import ThresholdOptimizer
+from tasks.core.mitigation.groups import label_cohorts, label_groups
+from tasks.core.mitigation.stages import Batch, By, Stage
 
-# What fits which task, the matrix it reads, and defaults of ours where scikit-learn's do not serve.
-ESTIMATORS: dict[str, tuple[dict[str, Any], Form, dict[str, Any]]] = {
-    "linear": ({"regression": LinearRegression}, "dense", {}),
-    "ridge": ({"regression": Ridge}, "sparse", {}),
-    "logistic": ({"binary": LogisticRegression}, "sparse", {"max_iter": 1000}),  # 100 rounds often end before convergence
-    "hist_gradient_boosting": ({"binary": HistGradientBoostingClassifier, "regression": HistGradientBoostingRegressor}, "tree", {}),
-    "random_forest": (  # a leaf of one row would keep that row's label in the saved model
-        {"binary": RandomForestClassifier, "regression": RandomForestRegressor},
-        "dense",
-        {"min_samples_leaf": 5},
-    ),
-}
-REMEDIES: dict[str, type[Plain]] = {
-    "reweighing": Reweighing,
-    "correlation_remover": CorrelationRemover,
-    "exponentiated_gradient": ExponentiatedGradient,
-    "threshold_optimizer": ThresholdOptimizer,
-}
-THREADS_FROM = 100_000  # rows: below, threads save a second at most, and cost many when the cores are shared with other work
-OURS = {"random_state": "the case's `seed` sets it", "categorical_features": "the catalogue's types set it"}
+
+class Aimed(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
+    """An `in` or `post` step, or the bare estimator, under its name, with what its groups are told apart by."""
+
+    def __init__(self, name: str, step: Any, by: By = ()) -> None:
+        self.name = name
+        self.step = step
+        self.by = by
 
 
 class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
-    """Encoder, remedy and estimator as one scikit-learn estimator over the raw frame; made by `build`.
+    """A candidate as one scikit-learn estimator over the raw frame; made by tasks.core.building.
 
     It reads the columns of `inputs` and ignores all others. What it keeps after fitting are coefficients, trees,
     medians, categories and thresholds: no row of the training data.
@@ -62,18 +45,24 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         kinds: dict[str, Kind],
         aims: dict[str, Kind],
         bins: dict[str, tuple[float, ...]],
-        encoder: Encoder,
-        model: Plain,
-        step: str | None = None,
+        cohorts: dict[str, str],
+        form: Form,
+        most: int,
+        pre: list[Stage],
+        model: Aimed,
+        post: list[Aimed],
     ) -> None:
         self.place = place
         self.task = task
         self.kinds = kinds
         self.aims = aims
         self.bins = bins
-        self.encoder = encoder
+        self.cohorts = cohorts
+        self.form = form
+        self.most = most
+        self.pre = pre
         self.model = model
-        self.step = step
+        self.post = post
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -82,71 +71,192 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
 
     @property
     def inputs(self) -> dict[str, Kind]:
-        """Each column that prediction needs and its kind, in order: the features, then any columns that name groups.
+        """Each column that prediction needs and its kind, in order: the features, then any columns that tell cohorts apart.
 
-        A remedy that works before or during fitting needs its group columns for fitting only; they are not inputs.
+        A step that works while fitting alone needs its cohort columns for fitting only; they are not inputs.
         """
-        return {**self.kinds, **{name: kind for name, kind in self.aims.items() if self.model.reads_groups and name not in self.kinds}}
+        needed = self._aims(predicting=True)
+        own = condition_columns({name: text for name, text in self.cohorts.items() if text != REST}, self.aims) if () in needed else []
+        named = {*(column for by in needed for column in by), *own}
+        return {**self.kinds, **{name: kind for name, kind in self.aims.items() if name in named and name not in self.kinds}}
 
-    def fit(self, frame: pd.DataFrame, y: ArrayLike, *, validation: tuple[pd.DataFrame, ArrayLike] | None = None) -> "Candidate":
-        """Fit on training rows; `validation` rows serve remedies that choose thresholds, and nothing else reads them.
+    def fit(
+        self,
+        frame: pd.DataFrame,
+        y: ArrayLike,
+        *,
+        validation: tuple[pd.DataFrame, ArrayLike] | None = None,
+        previous: ArrayLike | None = None,
+        cache: Cache | None = None,
+    ) -> "Candidate":
+        """Fit on training rows; `validation` rows serve steps after fitting, and nothing else reads them.
 
-        y: 0 or 1 for a binary task, finite floats for regression, shape (n_rows,). Raises DataError for rows or labels
-        that cannot be fitted, CaseError for parameters that scikit-learn refuses.
+        y: 0 or 1 for a binary task, finite floats for regression, shape (n_rows,). previous: for steps that ask for them, the
+        answers of the model to stay compatible with and its probabilities of 1, shape (n_rows, 2). cache: what candidates
+        fitted on the same rows, and beside the same previous model, share; an identical beginning is fitted once. Raises
+        DataError for rows or labels that cannot be fitted, CaseError for parameters that scikit-learn refuses.
         """
-        check_consistent_length(frame, y)
+        check_consistent_length(frame, y, previous)
         check_consistent_length(*(validation or ()))
-        try:
-            labels = self._labels(y)
-            encoder = clone(self.encoder).fit(tidy(frame, self.kinds))
-            with _threads(len(frame)):
-                model = clone(self.model).fit(self._rows(frame, encoder, groups=bool(self.aims)), labels)
-            if hasattr(model, "choose"):
-                if validation is None:
-                    raise DataError("it chooses on validation rows, and there are none.", fix="Give `split.validation` a share of the rows.")
-                model.choose(self._rows(validation[0], encoder, groups=True), self._labels(validation[1]))
-        except EquipoiseError as error:
-            raise type(error)(error.message, where=self._where, fix=error.fix) from error
-        except ValueError as error:
-            raise CaseError(f"scikit-learn refused to fit: {error}", where=self._where, fix="Change the `params`.") from error
-        self.encoder_, self.model_ = encoder, model
+        made = clone(self)
+        made._fit(frame, y, validation, previous, {} if cache is None else cache)
+        self.__dict__ |= {name: value for name, value in vars(made).items() if name.endswith("_")}  # all, or after an error nothing
         return self
+
+    def _fit(self, frame: pd.DataFrame, y: ArrayLike, validation: tuple[pd.DataFrame, ArrayLike] | None, previous: ArrayLike | None, cache: Cache) -> None:
+        with self._at(""), threads(len(frame)):
+            key, batch = self._prepare(frame, self._labels(y), cache)
+        with self._at(self.model.name), threads(len(frame)):
+            key += described(self.model) + self._told_apart({self.model.by} if "groups" in requested(self.model.step, "fit") else set())
+            self.model_ = once(cache, key, lambda: self._fit_model(batch, previous))
+        self.post_: list[Aimed] = []
+        for aimed in self.post:
+            with self._at(aimed.name):
+                self._fit_post(aimed, validation)
+
+    def _prepare(self, frame: pd.DataFrame, y: NDArray[Any], cache: Cache) -> tuple[str, Batch]:
+        """The training rows as the estimator reads them, and what stands for how they came to be."""
+        labels = {by: self._groups(frame, by, fitting=True) for by in self._aims(predicting=False)}
+        columns = tidy(frame, self.kinds)
+        batch = Batch(columns, y, labels, np.arange(len(y)))
+        raw = [stage for stage in self.pre if stage.reads == "frame"]
+        key = json.dumps(self.kinds)
+        self.vocabulary_ = Vocabulary(self.kinds).fit(columns) if raw else None
+        if self.vocabulary_ is not None:
+            batch = batch._replace(X=pd.DataFrame(self.vocabulary_.transform(columns)))
+        self.pre_: list[Stage] = []
+        for stage in raw:
+            key, batch = self._fit_stage(stage, key, batch, labels, cache)
+        columns = columns_of(batch.X)
+        encoder = Encoder(kinds_of(columns) if raw else self.kinds, self.form, self.most)
+        key += described(encoder)
+        self.encoder_, X = once(cache, key, lambda: (encoder.fit(columns), encoder.transform(columns)))
+        batch = batch._replace(X=X)
+        for stage in self.pre[len(raw) :]:
+            key, batch = self._fit_stage(stage, key, batch, labels, cache)
+        return key, batch
+
+    def _fit_stage(self, stage: Stage, key: str, batch: Batch, labels: dict[By, Labels], cache: Cache) -> tuple[str, Batch]:
+        key += described(stage) + self._told_apart(stage.aims(predicting=False))
+        with self._at(stage.name):
+            made, left = once(cache, key, lambda: stage.fit_apply(batch))
+        self.pre_.append(made)
+        return key, left._replace(labels={by: found[left.source] for by, found in labels.items()})  # another candidate's may be in the cache
+
+    def _told_apart(self, aims: set[By]) -> str:
+        """What the groups of `aims` are, in words: equal for equal groups."""
+        return json.dumps([[by, {name: self.bins.get(name) for name in by}] if by else list(self.cohorts.items()) for by in sorted(aims)])
+
+    def _fit_model(self, batch: Batch, previous: ArrayLike | None) -> Any:
+        estimator, asked = self._told_codes(self.model.step), requested(self.model.step, "fit")
+        given: dict[str, Any] = {"groups": batch.labels[self.model.by]} if "groups" in asked else {}
+        if "previous" in asked:
+            if previous is None:
+                raise CaseError("it stays compatible with another model, and there is none.", fix="Put it after the baseline, or promote a version first.")
+            given["previous"] = np.asarray(previous)[batch.source]
+        if batch.weight is not None:
+            if not has_fit_parameter(estimator, "sample_weight"):
+                raise CaseError(
+                    f"a step before it weighs rows, and {type(estimator).__name__} takes no weights.",
+                    fix="Remove the step that weighs (reweighing), or use another estimator or `in` step.",
+                )
+            given["sample_weight"] = batch.weight
+        return fitted(estimator, batch.X, batch.y, **given)
+
+    def _told_codes(self, step: Any) -> Any:
+        """The step, its histogram boosting told which columns hold codes of categories: those that steps on columns left as they are."""
+        codes = [place for place, kind in enumerate(self.encoder_.kinds.values()) if kind == "categorical" and self.form == "tree"]
+        names = [name for name in step.get_params() if name.split("__")[-1] == "categorical_features"]
+        return clone(step).set_params(**dict.fromkeys(names, codes or None)) if names else step
+
+    def _fit_post(self, aimed: Aimed, validation: tuple[pd.DataFrame, ArrayLike] | None) -> None:
+        if validation is None:
+            raise DataError("it is fitted on validation rows, and there are none.", fix="Give `split.validation` a share of the rows.")
+        frame, y = validation
+        made = Aimed(aimed.name, clone(aimed.step), aimed.by)
+        given = {"groups": self._groups(frame, aimed.by, fitting=True)} if "groups" in requested(aimed.step, "fit") else {}
+        made.step.fit(self._scores(frame), self._labels(y), **given)
+        self.post_.append(made)
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
         """0 or 1 (int64) for a binary task, float64 for regression; shape (n_rows,). Raises DataError for columns that do not fit."""
-        rows = self._read(frame)
-        with _threads(len(frame)):
-            return np.asarray(self.model_.predict(rows))
+        check_is_fitted(self, "model_")
+        with self._at(""), threads(len(frame)):
+            if not self.post_:
+                X = self._matrix(frame)
+                return decision(self.model_, X, **self._metadata(self.model_, "predict", frame, self.model.by))
+            scores = self._scores(frame)
+            last = self.post_[-1]
+            if isinstance(last.step, Decider):
+                return np.asarray(last.step.predict(scores, **self._metadata(last.step, "predict", frame, last.by)))
+            return scores if self.task == "regression" else (scores > 0.5).astype(np.int64)
 
-    def predict_score(self, frame: pd.DataFrame) -> NDArray[np.float64] | None:
+    def predict_score(self, frame: pd.DataFrame) -> Floats | None:
         """The probability of the positive class, shape (n_rows,); None for regression."""
-        rows = self._read(frame)
-        with _threads(len(frame)):
-            scores: NDArray[np.float64] | None = self.model_.predict_score(rows)
-        return scores
+        check_is_fitted(self, "model_")
+        if self.task == "regression":
+            return None
+        with self._at(""), threads(len(frame)):
+            return self._scores(frame)
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
-        """Rows for each group label that fitting did not show and that takes the remedy's fallback; empty when all are known."""
-        check_is_fitted(self)
-        known = self.model_.known_groups
-        if known is None:
-            return {}
-        groups, counts = np.unique(label_groups(frame, self.aims, self.bins).astype(str), return_counts=True)
-        return {str(group): int(count) for group, count in zip(groups, counts, strict=True) if group not in known}
+        """Rows for each cohort that fitting did not show and that takes a step's fallback; empty when all are known."""
+        check_is_fitted(self, "model_")
+        found: dict[str, int] = {}
+        steps = [(step, stage.by) for stage in self.pre_ for step in stage.fitted_.values() if step is not None]
+        for step, by in [*steps, *((stage, ()) for stage in self.pre_), (self.model_, self.model.by), *((one.step, one.by) for one in self.post_)]:
+            known = getattr(step, "known_groups", None)
+            if known is not None and by in self._aims(predicting=True):
+                groups, counts = np.unique(self._groups(frame, by).astype(str), return_counts=True)
+                found |= {str(group): int(count) for group, count in zip(groups, counts, strict=True) if group not in known}
+        return found
 
-    def _read(self, frame: pd.DataFrame) -> Rows:
-        check_is_fitted(self)
-        try:
-            return self._rows(frame, self.encoder_, groups=self.model.reads_groups)
-        except EquipoiseError as error:
-            raise type(error)(error.message, where=self._where, fix=error.fix) from error
+    def _scores(self, frame: pd.DataFrame) -> Floats:
+        """Probabilities, or a regression's predictions, as far as the steps on scores have been fitted."""
+        X = self._matrix(frame)
+        scores: Any = positive_score(self.model_, X, **self._metadata(self.model_, "predict_proba", frame, self.model.by))
+        if scores is None:
+            scores = decision(self.model_, X, **self._metadata(self.model_, "predict", frame, self.model.by))
+        for aimed in self.post_:
+            if isinstance(aimed.step, Adjuster):
+                scores = aimed.step.transform(scores, **self._metadata(aimed.step, "transform", frame, aimed.by))
+        return np.asarray(scores, dtype=np.float64)
 
-    def _rows(self, frame: pd.DataFrame, encoder: Encoder, *, groups: bool) -> Rows:
+    def _matrix(self, frame: pd.DataFrame) -> Any:
+        """Raw rows as the estimator reads them."""
+        labels = {by: self._groups(frame, by) for stage in self.pre_ for by in stage.aims(predicting=True)}
         columns = tidy(frame, self.kinds)
-        rows = Rows(encoder.transform(columns))
-        if groups:
-            rows = rows._replace(groups=label_groups(frame, self.aims, self.bins))
-        return rows._replace(keys=row_keys([*columns.values(), *([rows.groups] if groups else [])])) if self.model.draws else rows
+        X: Any = columns if self.vocabulary_ is None else pd.DataFrame(self.vocabulary_.transform(columns))
+        for stage in self.pre_:
+            if stage.reads == "frame":
+                X = stage.transform(X, labels)
+        X = self.encoder_.transform(columns_of(X))
+        for stage in self.pre_:
+            if stage.reads == "matrix":
+                X = stage.transform(X, labels)
+        return X
+
+    def _metadata(self, step: Any, method: str, frame: pd.DataFrame, by: By) -> dict[str, Any]:
+        """What a step requests to predict: its groups, and keys to draw lots from."""
+        asked = requested(step, method)
+        found: dict[str, Any] = {"groups": self._groups(frame, by)} if "groups" in asked else {}
+        if "keys" in asked:
+            found["keys"] = row_keys([*tidy(frame, self.kinds).values(), *found.values()])
+        return found
+
+    def _groups(self, frame: pd.DataFrame, by: By, *, fitting: bool = False) -> Labels:
+        if by:
+            return label_groups(frame, {name: self.aims[name] for name in by}, self.bins)
+        return label_cohorts(frame, self.cohorts, fitting=fitting)
+
+    def _aims(self, *, predicting: bool) -> set[By]:
+        """All that rows are told apart by, to be fitted or to predict."""
+        found = {by for stage in self.pre for by in stage.aims(predicting=predicting)}
+        methods = ("predict", "predict_proba", "transform") if predicting else ("fit",)
+        for aimed in [self.model, *self.post] if predicting else [self.model]:
+            if any("groups" in requested(aimed.step, method) for method in methods if hasattr(type(aimed.step), method)):
+                found.add(aimed.by)
+        return found
 
     def _labels(self, y: ArrayLike) -> NDArray[Any]:
         labels = np.asarray(y, dtype=np.float64)
@@ -165,118 +275,15 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
             raise DataError(f"every label is {int(labels[0])}: there is one class only.", fix="Check `target` in the case, or bring rows of both classes.")
         return labels.astype(np.int64)
 
-    @property
-    def _where(self) -> str:
-        return f"{self.place}, step {self.step}" if self.step else self.place
-
-
-@contextmanager
-def _threads(rows: int) -> Iterator[None]:
-    """One thread for small work; for large work as many as OpenMP is set to. BLAS, which has little to do here, keeps to one."""
-    with threadpool_limits(1, user_api="blas"), threadpool_limits(1 if rows < THREADS_FROM else None, user_api="openmp"):
-        yield
-
-
-def build(spec: CandidateSpec, case: Case, kinds: Mapping[str, Kind]) -> Candidate:
-    """The unfitted candidate that `spec` describes. `kinds` gives each column's kind, from the catalogue.
-
-    Raises CaseError for an estimator or remedy that does not fit the task, an unknown or wrong parameter, or a column
-    that `kinds` does not have.
-    """
-    place = f"case {case.case}, candidate {spec.name}"
-    aimed = spec.mitigation.by if spec.mitigation else ()
-    for name in (*case.features, *aimed):
-        if name not in kinds:
-            raise CaseError(f"column `{name}` is not in the catalogue of {case.dataset}.", where=place, fix=nearest(name, kinds))
-    features = {name: kinds[name] for name in case.features}
-    remedy = REMEDIES[spec.mitigation.method] if spec.mitigation else Plain
-    if case.task not in remedy.tasks:
-        raise CaseError(
-            f"{spec.mitigation.method if spec.mitigation else ''} is for {' and '.join(remedy.tasks)} tasks, and the task is {case.task}.",
-            where=place,
-            fix=_offer("mitigation.method", [name for name, other in REMEDIES.items() if case.task in other.tasks]),
-        )
-    form: Form = "dense" if remedy.dense else ESTIMATORS[spec.estimator.kind][1]
-    estimator = _estimator(spec, case, features, form, place)
-    most = min(254, estimator.max_bins - 1) if form == "tree" else 254
-    return Candidate(
-        place=place,
-        task=case.task,
-        kinds=features,
-        aims={name: kinds[name] for name in aimed},
-        bins={name: tuple(case.cohorts.bins[name]) for name in aimed if name in case.cohorts.bins},
-        encoder=Encoder(features, form, most),
-        model=_remedy(spec, case, remedy, estimator, place),
-        step=f"mitigation {spec.mitigation.method}" if spec.mitigation else None,
-    )
-
-
-def _estimator(spec: CandidateSpec, case: Case, features: dict[str, Kind], form: Form, place: str) -> Any:
-    classes, _, defaults = ESTIMATORS[spec.estimator.kind]
-    if case.task not in classes:
-        fitting = [kind for kind, (tasks, _, _) in ESTIMATORS.items() if case.task in tasks]
-        raise CaseError(
-            f"estimator.kind `{spec.estimator.kind}` is for {' and '.join(classes)} tasks, and the task is {case.task}.",
-            where=place,
-            fix=_offer("estimator.kind", fitting),
-        )
-    cls = classes[case.task]
-    ours: dict[str, Any] = {"random_state": case.seed} if "random_state" in cls().get_params() else {}
-    if issubclass(cls, (HistGradientBoostingClassifier, HistGradientBoostingRegressor)):
-        coded = [index for index, kind in enumerate(features.values()) if kind == "categorical"]
-        ours["categorical_features"] = coded if coded and form == "tree" else None
-    _known("estimator", spec.estimator.params, cls().get_params(), place)
-    return _valid(cls(**{**defaults, **spec.estimator.params, **ours}), place)
-
-
-def _remedy(spec: CandidateSpec, case: Case, remedy: type[Plain], estimator: Any, place: str) -> Plain:
-    if spec.mitigation is None:
-        return Plain(estimator)
-    asked, allowed = spec.mitigation.constraint, remedy.constraints.get(case.task, ())
-    place = f"{place}, step mitigation {spec.mitigation.method}"
-    if allowed and asked not in allowed:
-        problem = f"`constraint: {asked}` does not fit a {case.task} task." if asked else "it needs a `constraint`."
-        raise CaseError(problem, where=place, fix=_offer("constraint", allowed))
-    if asked and not allowed:
-        raise CaseError(f"it takes no constraint, and `{asked}` is given.", where=place, fix="Remove `constraint`.")
-    params = dict(spec.mitigation.params)
-    known = set(inspect.signature(remedy).parameters) - {"estimator", "constraint", "seed"}
-    if remedy is ExponentiatedGradient:
-        bounded = asked == "bounded_group_loss"
-        known -= set() if bounded else {"upper_bound"}
-        if bounded and params.get("upper_bound") is None:
-            raise CaseError("`bounded_group_loss` needs `upper_bound` in `params`.", where=place, fix="Write the greatest loss allowed, between 0 and 1.")
-    _known("mitigation", params, known, place)
-    given = {"constraint": asked} if asked else {}
-    seed = {"seed": case.seed} if "seed" in inspect.signature(remedy).parameters else {}
-    return _valid(remedy(estimator, **given, **params, **seed), place)  # type: ignore[no-any-return]  # _valid hands back what it was given
-
-
-def _known(part: str, params: Mapping[str, Any], known: Any, place: str) -> None:
-    for name in params:
-        if name in OURS:
-            raise CaseError(f"{part}.params.{name} cannot be set: {OURS[name]}.", where=place, fix=f"Remove `{name}`.")
-        if name not in known:
-            raise CaseError(f"{part}.params has no `{name}`.", where=place, fix=nearest(name, known))
-
-
-def _valid(estimator: Any, place: str) -> Any:
-    """The estimator, its parameters checked now rather than at the first fit."""
-    try:
-        estimator._validate_params()
-    except InvalidParameterError as error:
-        raise CaseError(f"{error}", where=place, fix="Change it in `params`.") from error
-    return estimator
-
-
-def _offer(key: str, names: Any) -> str:
-    return f"Set `{key}` to one of: {', '.join(names)}."
-
-
-def predictions_table(candidate: Candidate, frame: pd.DataFrame, target: "pd.Series[Any]") -> pd.DataFrame:
-    """The one interchange of the house: y_true, y_pred, y_score where there is one, and the raw columns."""
-    columns: dict[str, Any] = {"y_true": target.to_numpy(), "y_pred": candidate.predict(frame)}
-    score = candidate.predict_score(frame)
-    if score is not None:
-        columns["y_score"] = score
-    return pd.concat([pd.DataFrame(columns, index=frame.index), frame], axis=1)
+    @contextmanager
+    def _at(self, step: str) -> Iterator[None]:
+        """Errors inside name the case, the candidate and the step."""
+        where = f"{self.place}, step {step}" if step else self.place
+        try:
+            yield
+        except EquipoiseError as error:
+            if (error.where or "").startswith(self.place):
+                raise
+            raise type(error)(error.message, where=where, fix=error.fix) from error
+        except ValueError as error:
+            raise CaseError(f"scikit-learn refused: {error}", where=where, fix="Change the `params`.") from error

@@ -6,21 +6,17 @@ reference in docs/cases.md is checked.
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+from tasks.core.candidate_spec import CandidateSpec, Sweep
+from tasks.core.strict import Name, Strict
+
 PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 Task = Literal["binary", "regression"]
 Use = Literal["train", "evaluate", "report"]
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a name: use lower-case letters, digits, '-' and '_', starting with a letter")
-    return value
 
 
 def _period(value: str) -> str:
@@ -29,14 +25,7 @@ def _period(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
 Period = Annotated[str, AfterValidator(_period)]
-
-
-class Strict(BaseModel):
-    """Frozen, and refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Target(Strict):
@@ -103,37 +92,6 @@ class Split(Strict):
         if (self.kind in ("group", "time")) != (self.column is not None):
             raise ValueError("`column` goes with kind group or time, and with no other")
         return self
-
-
-class Estimator(Strict):
-    """A scikit-learn estimator by its short name."""
-
-    kind: Literal["linear", "ridge", "logistic", "hist_gradient_boosting", "random_forest"] = Field(description="Which estimator.")
-    params: dict[str, Any] = Field(default_factory=dict, description="Constructor arguments of that estimator.")
-
-
-class Mitigation(Strict):
-    """A remedy for unequal errors, applied before, in or after fitting."""
-
-    method: Literal[
-        "reweighing",
-        "correlation_remover",
-        "exponentiated_gradient",
-        "threshold_optimizer",
-    ] = Field(description="Which remedy.")
-    by: tuple[str, ...] = Field(min_length=1, description="Cohort columns it aims at (binned as in `cohorts.bins`).")
-    constraint: Literal["demographic_parity", "equalized_odds", "true_positive_rate_parity", "false_positive_rate_parity", "bounded_group_loss"] | None = Field(
-        None, description="What exponentiated_gradient or threshold_optimizer equalises."
-    )
-    params: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the method.")
-
-
-class CandidateSpec(Strict):
-    """An estimator with or without a mitigation. The first candidate of a case is its baseline."""
-
-    name: Name = Field(description="The candidate's name, unique in the case.")
-    estimator: Estimator = Field(description="What is fitted.")
-    mitigation: Mitigation | None = Field(None, description="What is done about unequal errors; nothing unless given.")
 
 
 class Cohorts(Strict):
@@ -236,6 +194,7 @@ class Case(Strict):
     periods: Periods = Field(description="How the data falls into months.")
     split: Split = Field(default_factory=Split, description="Which rows are fitted on, chosen on and reported on.")
     candidates: tuple[CandidateSpec, ...] = Field(min_length=1, description="What is fitted; the first is the baseline.")
+    sweep: Sweep | None = Field(None, description="What `equipoise train --sweep` tries besides the candidates.")
     cohorts: Cohorts = Field(
         default_factory=Cohorts, description="Who the model is looked at for; or the name of a shared file, configs/cohorts/<name>.yaml, that says it."
     )
@@ -261,8 +220,9 @@ class Case(Strict):
             raise ValueError("target: a binary case gives exactly one of `positive` and `above`")
         if self.task == "regression" and not (self.target.positive is None and self.target.above is None):
             raise ValueError("target: `positive` and `above` are for binary cases")
-        if any(candidate.mitigation is not None and set(candidate.mitigation.by) & {self.target.column} for candidate in self.candidates):
-            raise ValueError("candidates: a mitigation cannot aim at the target")
+        swept = [step for steps in (*self.sweep.pre, self.sweep.during, *self.sweep.post) for step in steps] if self.sweep else []
+        if any(self.target.column in candidate.by for candidate in self.candidates) or any(self.target.column in getattr(step, "by", ()) for step in swept):
+            raise ValueError("candidates: a step cannot aim at the target")
         return self
 
     @property
@@ -278,7 +238,7 @@ class Case(Strict):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Columns a fitted candidate reads: the features, and the columns its mitigations aim at."""
-        aimed = (column for spec in self.candidates if spec.mitigation for column in spec.mitigation.by)
+        aimed = (column for spec in self.candidates for column in spec.by)
         return tuple(dict.fromkeys((*self.features, *aimed)))
 
 

@@ -22,6 +22,7 @@ Form = Literal["sparse", "dense", "tree"]
 Columns = dict[str, NDArray[Any]]
 
 MISSING = "missing"
+OTHER = "other"
 RARE = 10  # rows: below it a category is pooled with the unseen ones
 NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty"}
 
@@ -125,6 +126,47 @@ class Encoder(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no t
     def _codes(self, name: str, values: NDArray[np.object_]) -> NDArray[np.intp]:
         """1 for the first kept category, and so on; 0 for every other."""
         return np.asarray(pd.Index(self.categories_[name], dtype=object).get_indexer(pd.Index(values, dtype=object)) + 1)
+
+
+class Vocabulary(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
+    """The categories of each column that steps on raw columns may know: those of at least ten training rows.
+
+    All others, rare and unseen alike, are written `other`; "missing" stays. So no step keeps a name that could name a person.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
+
+    def fit(self, columns: Columns) -> "Vocabulary":
+        """Learn from tidy columns."""
+        self.known_: dict[str, list[str]] = {}
+        for name, kind in self.kinds.items():
+            if kind == "categorical":
+                counts = pd.Series(columns[name], dtype=object).value_counts()
+                self.known_[name] = sorted({*counts[counts >= RARE].index, MISSING})
+        return self
+
+    def transform(self, columns: Columns) -> Columns:
+        """The columns with strange categories pooled."""
+        check_is_fitted(self)
+        return {name: self._pooled(name, values) if name in self.known_ else values for name, values in columns.items()}
+
+    def _pooled(self, name: str, values: NDArray[np.object_]) -> NDArray[np.object_]:
+        codes, names = pd.factorize(values)
+        known = set(self.known_[name])
+        return np.array([value if value in known else OTHER for value in names], dtype=object)[codes]
+
+
+def columns_of(table: Any) -> Columns:
+    """The columns of a frame, or of a mapping, as the encoder reads them: float64 or str objects."""
+    if not isinstance(table, pd.DataFrame):
+        return dict(table)
+    return {str(name): table[name].to_numpy(dtype=np.float64 if kind == "numeric" else object) for name, kind in kinds_of(table).items()}
+
+
+def kinds_of(table: Any) -> dict[str, Kind]:
+    """Each column's kind: numbers, or text."""
+    return {str(name): "numeric" if pd.api.types.is_numeric_dtype(table[name].dtype) else "categorical" for name in table}
 
 
 def _one_hot(codes: NDArray[np.intp], width: int) -> Any:

@@ -1,10 +1,12 @@
 """Pictures of reports, as PNG bytes: the values, their intervals, and the counts in the labels."""
 
 import io
+from typing import Any
 
 import pandas as pd
 
 from tasks.core.card import count
+from tasks.core.case import Case
 
 INK, GRID, MARK, OUTSIDE = "#1b1f24", "#d0d7de", "#0b62a4", "#8a8f98"  # blue on grey reads in every common colour-vision deficiency
 
@@ -43,6 +45,45 @@ def cohort_chart(report: pd.DataFrame, metric: str, *, title: str, most: int = 3
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+    return _png(figure)
+
+
+def sweep_chart(table: pd.DataFrame, chosen: str, case: Case) -> bytes:
+    """A sweep's finished candidates: the chosen gap (or the worst cohort) across, performance upwards, both with intervals. The front
+    is filled and joined, the chosen one a star with its name; all others are hollow.
+
+    table: what tasks.core.sweep.table gives.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    across = "gap" if table["gap"].notna().any() else "worst_cohort"
+    rows = table[(table["outcome"] == "finished") & table["performance"].notna() & table[across].notna()].sort_values(across)
+    figure = Figure(figsize=(8, 5.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for row in rows.to_dict("records"):
+        mine, best = row["candidate"] == chosen, bool(row["front"])
+        axes.plot([row[f"{across}_low"], row[f"{across}_high"]], [row["performance"]] * 2, color=GRID, linewidth=1, zorder=1)
+        axes.plot([row[across]] * 2, [row["performance_low"], row["performance_high"]], color=GRID, linewidth=1, zorder=1)
+        colour = MARK if best or mine else OUTSIDE
+        form, size = ("*", 15) if mine else ("o", 6)
+        fill = colour if best or mine else "white"
+        axes.plot([row[across]], [row["performance"]], form, color=colour, markersize=size, markerfacecolor=fill, zorder=3)
+        if mine:
+            axes.annotate(str(row["candidate"]), (row[across], row["performance"]), xytext=(8, 8), textcoords="offset points", color=INK)
+    what = "gap between cohorts" if across == "gap" else f"{case.metrics.primary} of the worst cohort"
+    axes.set_xlabel(f"{what}, on validation, with 95 % intervals")
+    axes.set_ylabel(f"{case.metrics.primary} overall, on validation")
+    axes.set_title(f"{case.case}: {len(rows)} candidates; filled: none is better in everything; star: chosen".replace("$", r"\$"), loc="left", fontsize=10)
+    axes.grid(color=GRID, linewidth=0.5)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

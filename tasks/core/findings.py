@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from tasks.core.candidate_spec import REST
 from tasks.core.case import Case, Use, Waiver
 from tasks.core.catalogue import ROW_ID, Column, Dataset, RiskFlag
 from tasks.core.cohorts import condition_columns
@@ -137,7 +138,13 @@ def _evaluation(case: Case, dataset: Dataset) -> Iterable[Finding]:
             yield Finding("condition", "block", None, f"The cohort `{title}` of {_file(case)}: {error.message}", error.fix or "")
             continue
         conditions |= {name: f"the cohort `{title}`" for name in read if name not in PREDICTED}
-    aimed = {name: f"the mitigation of `{spec.name}`" for spec in case.candidates if spec.mitigation for name in spec.mitigation.by}
+    aimed = {name: f"the candidate `{spec.name}`" for spec in case.candidates for name in spec.by}
+    for spec in case.candidates:
+        stated = {title: text for title, text in spec.cohorts.items() if text != REST}
+        try:
+            aimed |= dict.fromkeys(condition_columns(stated, dataset.names), f"the candidate `{spec.name}`")
+        except CaseError as error:
+            yield Finding("condition", "block", None, f"The cohorts of `{spec.name}` in {_file(case)}: {error.message}", error.fix or "")
     groups = dict.fromkeys(case.cohort_columns, "`cohorts.by`")
     for name, where in {**dict.fromkeys(case.cohorts.bins, "`cohorts.bins`"), **conditions, **aimed, **groups}.items():
         column = dataset.find(name)
@@ -148,7 +155,7 @@ def _evaluation(case: Case, dataset: Dataset) -> Iterable[Finding]:
             yield _forbidden(case, dataset, column, where, "evaluate")
         if RiskFlag.PROHIBITED in column.flags and name in aimed:
             message = f"Column `{name}` is prohibited in {dataset.file}, and {aimed[name]} in {_file(case)} reads it while fitting."
-            yield Finding("forbidden_use", "block", name, message, "Aim the mitigation at another column, or drop the candidate.")
+            yield Finding("forbidden_use", "block", name, message, "Aim its steps at another column, or drop the candidate.")
         if name in groups and RiskFlag.PII in column.flags:
             message = f"Column `{name}` is flagged pii in {dataset.file}, and `cohorts.by` in {_file(case)} would print its values in reports."
             yield Finding("forbidden_use", "block", name, message, "Drop it from `cohorts.by`.")

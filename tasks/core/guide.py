@@ -17,7 +17,8 @@ from itertools import chain, zip_longest
 from reprlib import repr as short
 from typing import Any, Literal, get_args
 
-from tasks.core.case import Mitigation, Task
+from tasks.core.candidate_spec import InMethod, PostMethod, PreMethod
+from tasks.core.case import Task
 from tasks.core.errors import CaseError, nearest
 from tasks.core.guide_data import FairnessMetric, Impossibility, Method, Move, Question, load_guide
 
@@ -152,7 +153,7 @@ def remedies(name: str, task: Task | None = None) -> tuple[Remedy, ...]:
         method = guide.method(move.method)
         tasks = tuple(one for one in method.tasks if one in metric.tasks and one in move.tasks and task in (None, one))
         if tasks:
-            found.append(Remedy(method, move, tasks, _available(method, move)))
+            found.append(Remedy(method, move, tasks, _available(method)))
     return tuple(found)
 
 
@@ -167,16 +168,9 @@ def proposals(metrics: Iterable[str], task: Task) -> tuple[Remedy, ...]:
     return tuple(sorted(different.values(), key=lambda one: first[one.method.name] is not one)[:MOST])
 
 
-def _available(method: Method, move: Move) -> bool:
-    """Whether the case file's own schema knows the method and the constraint."""
-    fields = Mitigation.model_fields
-    known = {name: set(_values(fields[name].annotation)) for name in ("method", "constraint")}
-    return method.ours and method.name in known["method"] and move.constraint in known["constraint"] | {None}
-
-
-def _values(annotation: Any) -> list[Any]:
-    """What a Literal allows, through unions."""
-    return [value for part in get_args(annotation) for value in (_values(part) if get_args(part) else [part])]
+def _available(method: Method) -> bool:
+    """Whether a candidate of a case can name the method."""
+    return method.ours and method.name in get_args({"pre": PreMethod, "in": InMethod, "post": PostMethod}[method.stage])
 
 
 def _walk(answers: Mapping[str, Any], where: str) -> tuple[tuple[Step, ...], Question | None]:

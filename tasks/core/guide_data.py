@@ -13,8 +13,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from tasks.core.case import Strict, Task
+from tasks.core.case import Task
 from tasks.core.errors import CaseError, nearest
+from tasks.core.strict import Strict
 
 Facts = Mapping[str, str]
 Stage = Literal["pre", "in", "post"]

@@ -163,3 +163,12 @@ def score(array: pa.Array, column: str, where: str) -> Score:
     """A column of probabilities, each in [0, 1]."""
     single = pa.types.is_floating(array.type) and array.type.bit_width == 32
     return Score(numbers(array, column, where, 0.0, 1.0), float(np.finfo(np.float32 if single else np.float64).eps))
+
+
+def predictions_table(candidate: Any, frame: pd.DataFrame, target: "pd.Series[Any]") -> pd.DataFrame:
+    """The one interchange of the house: y_true, y_pred, y_score where there is one, and the raw columns."""
+    columns: dict[str, Any] = {"y_true": target.to_numpy(), "y_pred": candidate.predict(frame)}
+    score = candidate.predict_score(frame)
+    if score is not None:
+        columns["y_score"] = score
+    return pd.concat([pd.DataFrame(columns, index=frame.index), frame], axis=1)

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from tasks.core.case import CandidateSpec, Case, Estimator, Mitigation
+from tasks.core.candidate_spec import CandidateSpec, Estimator
+from tasks.core.case import Case
 from tasks.core.errors import CaseError, EquipoiseError, UnavailableError, nearest
 from tasks.core.guide import Remedy
 from tasks.io.documents import load_case, load_dataset
@@ -40,7 +41,7 @@ def open_case(name: str, project: Path, by: Sequence[str]) -> Case:
         if column not in columns:
             raise CaseError(f"`{column}` is not a column of {case.dataset}.", where=where, fix=nearest(column, columns))
         if column == case.target.column:
-            raise CaseError(f"`{column}` is the target, and a mitigation cannot aim at it.", where=where, fix="Name cohort columns in --by.")
+            raise CaseError(f"`{column}` is the target, and a step cannot aim at it.", where=where, fix="Name cohort columns in --by.")
     return case
 
 
@@ -75,8 +76,9 @@ def add_candidates(name: str, project: Path, remedies: Sequence[Remedy], by: Seq
 
 
 def _spec(name: str, estimator: Estimator, remedy: Remedy, by: Sequence[str]) -> CandidateSpec:
-    mitigation = {"method": remedy.method.name, "by": list(by), "constraint": remedy.move.constraint, "params": remedy.move.params}
-    return CandidateSpec(name=name, estimator=estimator, mitigation=Mitigation.model_validate(mitigation))
+    stage = remedy.method.stage
+    step = {"method": remedy.method.name, "by": list(by), "params": remedy.move.params} | ({"constraint": remedy.move.constraint} if stage != "pre" else {})
+    return CandidateSpec.model_validate({"name": name, "estimator": estimator, stage: step if stage == "in" else [step]})
 
 
 def _lines(spec: CandidateSpec, indent: str) -> list[str]:

@@ -8,10 +8,11 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.core.case import NAME, Case, Cohorts
+from tasks.core.case import Case, Cohorts
 from tasks.core.catalogue import Dataset, dataset_from_contract
 from tasks.core.digests import digest_of
 from tasks.core.errors import CaseError, nearest
+from tasks.core.strict import NAME
 
 MAX_BYTES = 1_000_000
 DEFAULT_SUPPORT = 20
@@ -157,10 +158,11 @@ def _keys_at(location: list[Any], model: type[BaseModel]) -> set[str]:
     for part in location:
         found: list[type[BaseModel]] = []
         for model in models:
-            if isinstance(part, str) and part in model.model_fields:
-                found += _models_in(model.model_fields[part].annotation)
+            fields = {field.alias or key: field for key, field in model.model_fields.items()}
+            if isinstance(part, str) and part in fields:
+                found += _models_in(fields[part].annotation)
         models = found or models
-    return {key for model in models for key in model.model_fields}
+    return {field.alias or key for model in models for key, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -51,6 +51,11 @@ class Meter:
     """Handed out by `track`; `result` is there when the block has ended."""
 
     result: EmissionsResult | None = None
+    tracking: "_Tracking | None" = None
+
+    def kg(self) -> float | None:
+        """Kilograms of CO2-equivalent so far; None while they cannot be told."""
+        return self.tracking.kg() if self.tracking is not None and self.result is None else None
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def track(country: str, name: str) -> Iterator[Meter]:
     """
     _check_country(country)
     meter, begun = Meter(), time.perf_counter()
-    tracking = _Tracking(country, name)
+    tracking = meter.tracking = _Tracking(country, name)
     try:
         yield meter
     finally:
@@ -100,6 +105,17 @@ class _Tracking:
             late = self._ended
         if late and tracker is not None:
             tracker.stop()
+
+    def kg(self) -> float | None:
+        """What the running tracker has counted, its open interval included."""
+        with self._lock:
+            tracker = self._tracker
+        if tracker is None:
+            return None
+        try:
+            return float(tracker.flush())
+        except Exception:  # noqa: BLE001 - as below: without figures the flow goes on
+            return None
 
     def end(self, begun: float) -> EmissionsResult:
         with self._lock:

@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from tasks.core.case import NAME
 from tasks.core.digests import canonical_json, digest_bytes, digest_of
 from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError, UnavailableError
+from tasks.core.strict import NAME
 
 Digest = str
 """`sha256:` and 64 hexadecimal digits."""

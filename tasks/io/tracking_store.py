@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tasks.core.case import NAME
 from tasks.core.errors import CaseError, DataError, UnavailableError
+from tasks.core.strict import NAME
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

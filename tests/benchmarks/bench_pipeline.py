@@ -38,7 +38,7 @@ def main() -> None:
         from evidently import Report
         from evidently.presets import DataDriftPreset
 
-        from tasks.core.candidates import build
+        from tasks.core.building import build
         from tasks.core.drift import check_schema
         from tasks.core.simulation import simulate
         from tasks.io.documents import load_case, load_dataset

@@ -11,7 +11,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from tasks.core.candidates import Candidate, build
+from tasks.core.building import METHODS, build
+from tasks.core.candidates import Candidate
 from tasks.core.case import Case
 from tasks.core.errors import CaseError, DataError
 
@@ -32,6 +33,15 @@ MITIGATIONS: dict[str, list[dict[str, Any] | None]] = {
 EVERY = [(task, kind, remedy) for task in FIT for kind in FIT[task] for remedy in MITIGATIONS[task]]
 
 
+def steps(mitigation: dict[str, Any] | None) -> dict[str, Any]:
+    """One step under the key where it stands."""
+    if mitigation is None:
+        return {}
+    method = METHODS[mitigation["method"]]
+    role = getattr(method, "step", method).role
+    return {role: mitigation if role == "in" else [mitigation]}
+
+
 def make_case(task: str = "binary", kind: str | None = None, mitigation: dict[str, Any] | None = None, params: dict[str, Any] | None = None) -> Case:
     """A case named `loans` with one candidate, `first`."""
     kind = kind or FIT[task][0]
@@ -46,7 +56,7 @@ def make_case(task: str = "binary", kind: str | None = None, mitigation: dict[st
             "features": ["größe", "job"],
             "seed": 3,
             "periods": {"column": "when"},
-            "candidates": [{"name": "first", "estimator": estimator, "mitigation": mitigation}],
+            "candidates": [{"name": "first", "estimator": estimator, **steps(mitigation)}],
             "cohorts": {"bins": {"lstat": [8]}},
             "metrics": {"primary": "accuracy"},
             "limits": [{"metric": "accuracy", "at_least": 0.5}],
@@ -164,18 +174,16 @@ def test_unseen_categories_and_missing_values_are_answered() -> None:
         (("binary", "logistic", None, {"max_iter": -5}), "'max_iter' parameter of LogisticRegression must be an int.*-5"),
         (("binary", "logistic", None, {"random_state": 1}), "random_state cannot be set: the case's `seed` sets it"),
         (("binary", "hist_gradient_boosting", None, {"categorical_features": [0]}), "categorical_features cannot be set"),
-        (("regression", None, THRESHOLDS), "threshold_optimizer is for binary tasks.*reweighing, correlation_remover, exponentiated_gradient"),
+        (("regression", None, THRESHOLDS), "step threshold_optimizer: it is for binary tasks.*cohort_bias_correction, quantile_mapping"),
         (("regression", None, {**BOUNDED, "constraint": "equalized_odds"}), "`constraint: equalized_odds` does not fit a regression task.*bounded_group_loss"),
         (("binary", None, {**THRESHOLDS, "constraint": "bounded_group_loss"}), "`constraint: bounded_group_loss` does not fit.*demographic_parity"),
         (("binary", None, {"method": "threshold_optimizer", "by": ["sex"]}), "it needs a `constraint`.*equalized_odds"),
-        (("binary", None, {"method": "reweighing", "by": ["sex"], "constraint": "equalized_odds"}), "takes no constraint, and `equalized_odds` is given"),
-        (("binary", None, {**DECORRELATED, "params": {"alfa": 1.0}}), "mitigation.params has no `alfa`.*`alpha`"),
+        (("binary", None, {"method": "cohort_models", "by": ["sex"], "constraint": "equalized_odds"}), "takes no constraint, and `equalized_odds` is given"),
+        (("binary", None, {**DECORRELATED, "params": {"alfa": 1.0}}), "correlation_remover has no parameter `alfa`.*`alpha`"),
         (("binary", None, {**DECORRELATED, "params": {"alpha": 1.5}}), "'alpha' parameter of CorrelationRemover must be a float.*1.5"),
         (("binary", None, {**PARITY, "params": {"eps": 0}}), "'eps' parameter of ExponentiatedGradient"),
-        (("binary", None, {**PARITY, "params": {"upper_bound": 0.1}}), "mitigation.params has no `upper_bound`"),
-        (("binary", None, {**BOUNDED, "params": {}}), "`bounded_group_loss` needs `upper_bound`"),
         (("binary", None, {**THRESHOLDS, "params": {"objective": "speed"}}), "'objective' parameter of ThresholdOptimizer"),
-        (("binary", None, {**THRESHOLDS, "params": {"seed": 1}}), "mitigation.params has no `seed`"),
+        (("binary", None, {**THRESHOLDS, "params": {"seed": 1}}), r"params\.seed cannot be set: the case\'s `seed` sets it"),
         (("binary", None, {"method": "reweighing", "by": ["gender"]}), "column `gender` is not in the catalogue of loans"),
     ],
 )
@@ -204,12 +212,12 @@ def test_rows_that_cannot_be_fitted_are_refused() -> None:
     frame, y = make_rows()
     with pytest.raises(DataError, match="candidate first: there are no rows"):
         make_candidate().fit(frame.iloc[:0], y[:0])
-    with pytest.raises(DataError, match=r"candidate first, step mitigation threshold_optimizer: it chooses on validation rows.*split.validation"):
+    with pytest.raises(DataError, match=r"candidate first, step threshold_optimizer: it is fitted on validation rows.*split.validation"):
         make_candidate(mitigation=THRESHOLDS).fit(frame, y)
     with pytest.raises(DataError, match="candidate first: feature `größe` has no value"):
         make_candidate().fit(frame.assign(größe=np.nan), y)
     one_sided = np.where(frame["sex"] == "F", 0, y)
-    with pytest.raises(DataError, match="step mitigation exponentiated_gradient: group `sex=F` has no training row with label 1"):
+    with pytest.raises(DataError, match="step exponentiated_gradient: group `sex=F` has no training row with label 1"):
         make_candidate(mitigation=PARITY).fit(frame, one_sided)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         make_candidate().fit(frame, y[:-1])
@@ -217,7 +225,7 @@ def test_rows_that_cannot_be_fitted_are_refused() -> None:
 
 def test_what_scikit_learn_refuses_at_the_fit_is_a_case_error() -> None:
     """Parameters that are each valid and clash are reported with the case and the candidate, not as a traceback."""
-    with pytest.raises(CaseError, match=r"case loans, candidate first: scikit-learn refused to fit: .*lbfgs.*`params`"):
+    with pytest.raises(CaseError, match=r"case loans, candidate first, step estimator logistic: scikit-learn refused: .*lbfgs.*`params`"):
         fitted(make_candidate(params={"solver": "lbfgs", "l1_ratio": 1.0}))
 
 

@@ -168,7 +168,7 @@ def test_cohorts_need_columns_that_may_be_evaluated_and_shown(cohorts: dict[str,
 )
 def test_mitigations_aim_at_columns_that_may_be_evaluated(by: str, expected: list[tuple[str, str, str]]) -> None:
     """A mitigation may read a sensitive column, and not a forbidden, prohibited or unknown one."""
-    spec = {"name": "fair", "estimator": {"kind": "logistic"}, "mitigation": {"method": "reweighing", "by": [by]}}
+    spec = {"name": "fair", "estimator": {"kind": "logistic"}, "pre": [{"method": "reweighing", "by": [by]}]}
     assert found(candidates=[spec]) == expected
 
 

@@ -134,7 +134,7 @@ def test_written_candidates_load_and_are_told(copy, answered, capsys):
     assert found["added"]
     assert names[-len(found["added"]) :] == found["added"]
     assert 2 <= len(found["added"]) + len(found["already"]) <= 4
-    assert all(one.mitigation.by == ("sex",) and one.estimator == case.candidates[0].estimator for one in case.candidates if one.name in found["added"])
+    assert all(one.by == ("sex",) and one.estimator == case.candidates[0].estimator for one in case.candidates if one.name in found["added"])
     assert "equipoise train adult" in capsys.readouterr().out
     assert guide(answers=answered(), write="adult", by=("sex",))["added"] == []
     assert load_case("adult", copy) == case

@@ -275,6 +275,34 @@ def test_labels_that_come_later_are_joined_by_row_id(project):
     assert overall["accuracy"]["value"] == pytest.approx(right, abs=1e-12)
 
 
+def test_a_sweep_is_searched_chosen_from_and_recorded(project):
+    """`train --sweep` tries the product, chooses by the case's rule on validation, says what the choice cost, and keeps table and picture."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    snapshot("loans", "2024-01")
+    with pytest.raises(CaseError, match="there is no `sweep`"):
+        train("loans", sweep=True)
+    path = project / "configs/loans.yaml"
+    swept = """sweep:
+  estimator: [{kind: logistic}, {kind: hist_gradient_boosting, params: {max_iter: 5}}]
+  post: [[], [{method: cohort_thresholds, by: [region]}]]
+  in: [null, {method: backward_compatible, params: {strength: 1.0}}]
+"""
+    path.write_text(path.read_text(encoding="utf-8") + swept, encoding="utf-8")
+    result = train("loans", sweep=True)
+    assert [row["outcome"] for row in result["sweep"]] == ["finished"] * 10  # three of the case's own, and seven
+    assert {row["candidate"] for row in result["sweep"] if row["front"]}
+    assert "gives up" in result["reason"] or "no other of" in result["reason"]
+    bench = Workbench.open("loans")
+    with bench.runs.store.talking() as client:
+        [child] = client.search_runs([bench.runs.experiment("loans")], "tags.mlflow.runName = 'sweep'")
+        kept = {file.path for file in client.list_artifacts(child.info.run_id)}
+    assert kept == {"sweep.csv", "sweep.png"}
+    assert train("loans", sweep=True)["model"] == result["model"]
+    assert train("loans")["model"] == {"name": "loans", "version": 2}
+
+
 def test_versions_are_compared_on_rows_that_neither_has_learned_from(project):
     """Two versions side by side: on the newer one's test rows, on a later month, and never on rows that one was trained on."""
     from sklearn.metrics import accuracy_score

@@ -1,11 +1,12 @@
 """Candidates are written into a case file as text: what was there stays, and a file that would not load is not written."""
 
+import re
 import shutil
 
 import pytest
 import yaml
 
-from tasks.core.candidates import build
+from tasks.core.building import build
 from tasks.core.errors import CaseError, UnavailableError
 from tasks.core.guide import proposals
 from tasks.core.guide_data import load_guide
@@ -45,7 +46,7 @@ def test_adult_gets_its_candidates_and_keeps_its_text(copy):
         "  # For equal_opportunity.",
         "  - name: guided_exponentiated_gradient",
         "    estimator: {kind: logistic}",
-        "    mitigation: {method: exponentiated_gradient, by: [sex], constraint: true_positive_rate_parity}",
+        "    in: {method: exponentiated_gradient, by: [sex], constraint: true_positive_rate_parity}",
     ]
     case = load_case("adult", copy)
     assert [one.name for one in case.candidates][-len(edited.added) :] == list(edited.added)
@@ -68,7 +69,7 @@ def test_other_columns_make_other_candidates(copy):
     first, second = add(copy, by=("sex",)), add(copy, by=("race", "sex"))
     assert first.added[0] == "guided_exponentiated_gradient"
     assert second.added[0] == "guided_exponentiated_gradient_2"
-    aims = {one.name: one.mitigation.by for one in load_case("adult", copy).candidates if one.mitigation}
+    aims = {one.name: one.by for one in load_case("adult", copy).candidates if one.mitigated}
     assert aims["guided_exponentiated_gradient_2"] == ("race", "sex")
 
 
@@ -89,10 +90,10 @@ def test_every_candidate_the_guide_proposes_can_be_built(copy, name, by):
     "change",
     [
         lambda text: text.replace("\n", "\r\n"),
-        lambda text: text.replace("  - name", "- name").replace("    estimator", "  estimator").replace("    mitigation", "  mitigation"),
+        lambda text: re.sub(r"(?m)^  (  (?:estimator|pre|in|post):|- name)", r"\1", text),
         lambda text: text.replace("  - name: logistic\n", "  -\n    name: logistic\n"),
         lambda text: text.replace("\ncohorts:", "    # an afterthought on thresholds\n\n# ---- who ----\ncohorts:"),
-        lambda text: text.replace("params: {objective: accuracy}}", "params: {objective: accuracy}}  # why accuracy"),
+        lambda text: text.replace("params: {objective: accuracy}}]", "params: {objective: accuracy}}]  # why accuracy"),
         lambda text: text.replace(
             ", constraint: equalized_odds, params: {objective: accuracy}}", ", constraint: equalized_odds,\n      params: {objective: accuracy}}"
         ),
@@ -229,4 +230,4 @@ def test_a_folder_that_cannot_be_written_is_said(copy, monkeypatch):
 def test_column_names_that_yaml_would_read_otherwise_are_quoted(copy, column):
     """A cohort column with any name is written so that it is read back as itself."""
     assert add(copy, by=(column,)).added
-    assert load_case("adult", copy).candidates[-1].mitigation.by == (column,)
+    assert load_case("adult", copy).candidates[-1].by == (column,)

@@ -4,62 +4,54 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tasks.core.errors import DataError
-from tasks.core.mitigation.base import Labels, Plain, Rows, decision, fitted, positive_score
+from tasks.core.encoding import RARE
+from tasks.core.mitigation.base import Floats, Labels, Transformer
+from tasks.core.mitigation.told_apart import places, two_apart
 
 
-class CorrelationRemover(Plain):
-    """Fits the estimator on Z* = Z - alpha (S - mean(S)) W, where W minimises |Z - (S - mean(S)) W|^2.
+class CorrelationRemover(TransformerMixin, Transformer):  # type: ignore[misc]  # scikit-learn carries no types
+    """Z* = Z - alpha (S - mean(S)) W, where W minimises |Z - (S - mean(S)) W|^2.
 
     Z is the encoded matrix and S the 0/1 indicators of the groups, as in fairlearn's CorrelationRemover; alpha = 1
-    removes the whole linear correlation, 0 none. Kept: the group labels, the mean of each indicator, W.
+    removes the whole linear correlation, 0 none. With indicators the regression has a closed form: (S - mean(S)) W is
+    the mean of the row's group less the mean of all rows. Those differences, one row for each group, are all that is kept.
 
-    A row of a group unseen in training has no indicator: it is taken for an average row (S = mean(S)), so its
-    features are left as they are.
+    A row of a group unseen in training, or of one with fewer than 10 training rows (`pooled_`), is taken for an average
+    row: its features are left as they are.
     """
 
-    reads_groups: ClassVar[bool] = True
-    dense: ClassVar[bool] = True
+    aimed = True
+    least: ClassVar[int] = RARE
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
+    __metadata_request__transform: ClassVar[dict[str, bool]] = {"groups": True}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"alpha": [Interval(Real, 0, 1, closed="both")]}
 
-    def __init__(self, estimator: Any, alpha: float = 1.0) -> None:
-        self.estimator = estimator
+    def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def fit(self, rows: Rows, y: NDArray[Any]) -> "CorrelationRemover":
-        """Learn W from the training rows, then fit on the residuals. Raises DataError when there is one group only."""
-        self.groups_ = sorted(set(rows.groups))
-        if len(self.groups_) < 2:
-            raise DataError(f"all training rows are in one group, `{self.groups_[0]}`.", fix="Aim `by` at columns that tell groups apart.")
-        indicators = self._indicators(rows.groups)
-        self.means_ = indicators.mean(axis=0)
-        self.weights_ = np.linalg.lstsq(indicators - self.means_, rows.matrix, rcond=None)[0]
-        self.estimator_ = fitted(self.estimator, self.transform(rows.matrix, rows.groups), y)
+    def fit(self, X: Any, y: Any = None, *, groups: Labels) -> "CorrelationRemover":  # noqa: ARG002  # as scikit-learn calls it
+        """Learn the groups' differences from the mean. Raises DataError unless two groups have rows enough."""
+        X = validate_data(self, X, dtype=np.float64)
+        self.groups_, self.pooled_ = two_apart(groups, self.least)
+        place, mean = places(groups, self.groups_), X.mean(axis=0)
+        means = [X[place == number].mean(axis=0) - mean for number in range(len(self.groups_))]
+        self.shifts_ = np.vstack([*means, np.zeros_like(mean)])
         return self
 
-    def transform(self, matrix: NDArray[np.float64], groups: Labels) -> NDArray[np.float64]:
+    def transform(self, X: Any, *, groups: Labels) -> Floats:
         """The matrix without what the group explains; shape unchanged, Fortran-ordered."""
-        check_is_fitted(self, "weights_")
-        indicators = self._indicators(groups)
-        centred = np.where(indicators.sum(axis=1, keepdims=True) > 0, indicators - self.means_, 0.0)
-        return np.asfortranarray(matrix - self.alpha * (centred @ self.weights_))
-
-    def predict(self, rows: Rows) -> NDArray[Any]:
-        """The estimator's prediction on the residuals."""
-        return decision(self.estimator_, self.transform(rows.matrix, rows.groups))
-
-    def predict_score(self, rows: Rows) -> NDArray[np.float64] | None:
-        """The estimator's probability on the residuals."""
-        return positive_score(self.estimator_, self.transform(rows.matrix, rows.groups))
-
-    def _indicators(self, groups: Labels) -> NDArray[np.float64]:
-        return np.asarray(np.equal(groups[:, None], np.array(self.groups_, dtype=object)), dtype=np.float64)
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asfortranarray(X - self.alpha * self.shifts_[places(groups, self.groups_)])
 
     @property
     def known_groups(self) -> tuple[str, ...]:
-        """The groups seen in training."""
+        """The groups with rows enough in training."""
         return tuple(self.groups_)
+
+
+METHODS: dict[str, type[Transformer]] = {"correlation_remover": CorrelationRemover}

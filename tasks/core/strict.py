@@ -1,0 +1,23 @@
+"""What every model of a case file shares: frozen values, known keys only, and names that are safe as file names."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name: use lower-case letters, digits, '-' and '_', starting with a letter")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
