@@ -102,6 +102,9 @@ def score_period(bench: Workbench, production: Production, period: str) -> Score
     score = production.candidate.predict_score(frame)
     if score is not None:
         predictions["y_score"] = score
+    if strangers := production.candidate.unseen(frame):
+        named = ", ".join(f"{group} ({count:,})" for group, count in strangers.items())
+        say(f"{period}: rows of cohorts that fitting did not show take the documented fallback: {named}")
     key = f"v{production.version}-{period}"
     existed = bench.store.find(bench.case.case, "predictions", key) is not None
     manifest = bench.store.record(

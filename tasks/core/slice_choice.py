@@ -1,7 +1,8 @@
 """Which of the slices that a search saw are worth a test: the strongest, simplified, and no two of them alike.
 
 A part is dropped where the slice does not stand out from the wider one, and the wider one stands out nearly as clearly. A
-slice goes where it has nearly the rows of a stronger one, or is raised by the rows of stronger ones alone.
+slice goes where it has nearly the rows of a stronger one, or is raised by the rows of stronger ones alone: the last not for
+the first twenty of a half, since with fewer errors to go by chance may put the shadow of a slice before the slice.
 """
 
 from collections.abc import Sequence
@@ -110,8 +111,8 @@ class Kept:
     covered: Mask | None = None
 
     def take(self, parts: tuple[Part, ...], covered_too: bool = False) -> bool:
-        """Keep a slice unless it says nothing beside those before it; whether it says something. `covered_too` keeps it also
-        where nothing but the rows of those before it raises it.
+        """Keep a slice that says something beside those before it, and tell whether it does; with `covered_too` keep it also
+        where nothing but their rows raises it.
         """
         mask = self.sample.rows(parts)
         sums = self.sample.sums(mask)
@@ -155,7 +156,6 @@ def choose(sample: Sample, found: Examined) -> list[tuple[Part, ...]]:
         simplest = simple.of(parts)
         if simplest not in seen:
             seen.add(simplest)
-            # In half of the rows chance may put the shadow of a slice before it, so that the first are not held to account.
             most -= kept.take(simplest, covered_too=len(seen) <= FEWEST)
         if not most:
             break

@@ -187,10 +187,10 @@ def test_a_task_narrows_the_mapping(copy):
 def test_a_wrong_call_says_the_way_out_before_anything_is_asked(copy, typed, arguments, message):
     """Mistakes in the call are found before the first question, and the cases stay as they are."""
     typed(AssertionError("a question was asked"))
-    before = {path.name: path.read_bytes() for path in (copy / "configs").iterdir()}
+    before = {path.name: path.read_bytes() for path in (copy / "configs").glob("*.yaml")}
     with pytest.raises(CaseError, match=message):
         guide(**arguments)
-    assert {path.name: path.read_bytes() for path in (copy / "configs").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (copy / "configs").glob("*.yaml")} == before
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ arguments are kept as they are, `fit` makes attributes that end in an underscore
 
 What is known of a row and is no feature travels beside the rows as metadata, requested as scikit-learn's metadata routing
 has it (`__metadata_request__fit` and the like): `groups` (n,), labels of the cohorts that the step is aimed at; `keys` (n,),
-from which lots are drawn; `sample_weight` (n,); `previous` (n,), the answers of the model to stay compatible with. A
-candidate hands each step what it requests (`requested`) and nothing else. Errors raised in a step say what is wrong and
+from which lots are drawn; `sample_weight` (n,); `previous` (n, 2), the answers and scores of the model to stay compatible
+with. A candidate hands each step what it requests (`requested`) and nothing else. Errors raised in a step say what is wrong and
 what to do; the candidate adds the case, its own name and the step's.
 """
 

@@ -17,5 +17,7 @@ def cuts(scores: Floats, y: NDArray[Any]) -> tuple[Floats, Floats]:
     """
     values, index = np.unique(scores, return_inverse=True)
     counts = [np.bincount(index, weights=y == label) for label in (0, 1)]
-    edges = np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, [np.inf]])
+    middle = (values[:-1] + values[1:]) / 2
+    middle = np.where(middle < values[1:], middle, values[:-1])  # between two neighbouring floats, halfway may round up to the upper
+    edges = np.concatenate([[-np.inf], middle, [np.inf]])
     return edges, np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0)))
