@@ -12,6 +12,7 @@ from tasks.io.home import PROJECT
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = {
     "scikit-learn": "sklearn",
+    "imbalanced-learn": "imblearn",
     "pyyaml": "yaml",
     "great-expectations": "great_expectations",
     "open-data-contract-standard": "open_data_contract_standard",
