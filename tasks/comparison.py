@@ -108,12 +108,6 @@ def compare_versions(bench: Workbench, versions: Versions, tables: Mapping[str, 
     found = compare(
         tables,
         baseline=f"version {versions.baseline}",
-        task=case.task,
-        by=[list(grouping) for grouping in case.cohorts.by],
-        where=case.cohorts.where,
-        bins=case.cohorts.bins,
-        metrics=list(case.metric_names),
-        min_support=case.cohorts.min_support,
-        seed=case.seed,
+        **case.asked,
     )
     return found.published()

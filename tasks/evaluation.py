@@ -31,13 +31,7 @@ def evaluate_predictions(case: Case, predictions: pd.DataFrame, what: str) -> Co
     """The case's metrics on the case's cohorts. `what` names the evaluation in Prefect's UI."""
     return evaluate(
         predictions,
-        task=case.task,
-        by=[list(grouping) for grouping in case.cohorts.by],
-        where=case.cohorts.where,
-        bins=case.cohorts.bins,
-        metrics=list(case.metric_names),
-        min_support=case.cohorts.min_support,
-        seed=case.seed,
+        **case.asked,
     )
 
 

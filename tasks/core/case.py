@@ -6,7 +6,7 @@ reference in docs/cases.md is checked.
 
 import datetime as dt
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -229,6 +229,12 @@ class Case(Strict):
     def metric_names(self) -> tuple[str, ...]:
         """The primary metric first, then the others, each once, with those the limits need."""
         return tuple(dict.fromkeys((self.metrics.primary, *self.metrics.also, *(limit.metric for limit in self.limits))))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The case's metrics on the case's cohorts, as tasks.core.evaluation.evaluate and tasks.core.comparison.compare take them."""
+        cohorts = {"by": [list(grouping) for grouping in self.cohorts.by], "where": self.cohorts.where, "bins": self.cohorts.bins}
+        return {"task": self.task, **cohorts, "metrics": list(self.metric_names), "min_support": self.cohorts.min_support, "seed": self.seed}
 
     @property
     def cohort_columns(self) -> tuple[str, ...]:

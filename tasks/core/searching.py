@@ -75,13 +75,7 @@ def _try(ground: Ground, spec: CandidateSpec, cache: Cache) -> Found:
         return Found(Trial(spec, "refused", reason=str(error)))
     report = evaluate(
         table,
-        task=case.task,
-        by=[list(grouping) for grouping in case.cohorts.by],
-        where=case.cohorts.where,
-        bins=case.cohorts.bins,
-        metrics=list(case.metric_names),
-        min_support=case.cohorts.min_support,
-        seed=case.seed,
+        **case.asked,
     )
     worth = objectives(case, report, table["y_pred"].to_numpy(dtype=np.float64), ground.reference, seconds)
     return Found(Trial(spec, "finished", worth), candidate, report)
