@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_results.py [--only rebalancing libraries fairness views promises boston proxies backward] [--write]
 
 Models are fitted on training rows; steps after fitting and the choice between candidates use validation rows; figures are of
-test rows. A section yields rows, and `SECTIONS` says how a row stands in its table. All of them take a quarter of an hour.
+test rows. A section yields rows, and `SECTIONS` says how a row stands in its table. All of them take ten minutes on one core.
 """
 
 import argparse
