@@ -4,9 +4,9 @@
 
 Everything timed runs in a process of its own, so that the peak of its memory is that of the search and its table. The peers,
 sliceline and divexplorer, come with `pip install equipoise[peers]` and both are run unless `--peer` names one, or `none`.
-They search to depth 2 (sliceline fails at depth 3 on these tables), we to depth 3. On 1,000,000 rows sliceline needs 17 GB
-and a minute, so that peers get fewer rows unless `--peer-rows` says otherwise; each line says how many, and our time in it
-is on as many.
+They search to depth 2 (sliceline fails at depth 3 on these tables), we to depth 3. sliceline needs 3 GB for 100,000 rows and
+9 GB for 300,000, divexplorer two minutes for 100,000, so that they get fewer rows than we unless `--peer-rows` says
+otherwise; each line says how many, and our time in it is on as many.
 """
 
 import argparse
