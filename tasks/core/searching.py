@@ -1,10 +1,14 @@
 """Fits the candidates of a sweep, in this process or in several, and says what each is worth on validation."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,7 @@ from tasks.core.case import Case
 from tasks.core.encoding import Kind
 from tasks.core.errors import EquipoiseError
 from tasks.core.evaluation import evaluate
-from tasks.core.fitting import SECONDS, Cache
+from tasks.core.fitting import SECONDS, Cache, threads
 from tasks.core.predictions import predictions_table
 from tasks.core.report import CohortReport
 from tasks.core.sweep import FEWEST, SAMPLE, Trial, groups, hopeless, objectives
@@ -101,7 +105,9 @@ def search(ground: Ground, specs: Sequence[CandidateSpec], *, workers: int, spen
 
 
 class _Pool:
-    """Groups of candidates, run here or by processes that are given the rows once."""
+    """Groups of candidates, fitted side by side: one lane here, where everything is imported already, the others in processes that
+    are given the rows once.
+    """
 
     def __init__(self, ground: Ground, sample: Ground | None, workers: int) -> None:
         self.grounds = {"all": ground, "sample": sample}
@@ -110,7 +116,7 @@ class _Pool:
 
     def __enter__(self) -> "_Pool":
         if self.workers > 1:  # processes that begin anew: a fork of one with threads may hang
-            self.pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(self.grounds,))
+            self.pool = ProcessPoolExecutor(self.workers - 1, mp_context=get_context("spawn"), initializer=_begin, initargs=(self.grounds,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,30 +124,43 @@ class _Pool:
             self.pool.shutdown(cancel_futures=True)
 
     def run(self, which: str, specs: Sequence[CandidateSpec], spent: Callable[[], str | None], said: Callable[[str], None]) -> Iterator[Found]:
-        waiting, begun, count = groups(specs), dict[Future[list[Found]], int](), 0
-        while waiting or begun:
-            if waiting and (over := spent()) is not None:
-                yield from (Found(Trial(spec, "not begun", reason=over)) for group in waiting for spec in group)
-                waiting = []
-            while waiting and len(begun) < self.workers and self.pool is not None:
-                group = waiting.pop(0)
-                begun[self.pool.submit(_work, which, group)] = len(group)
-            done = [try_group(self._ground(which), waiting.pop(0))] if self.pool is None and waiting else []
-            if begun:
-                ended, _ = wait(begun, return_when=FIRST_COMPLETED)
-                done += [future.result() for future in ended]
-                for future in ended:
-                    del begun[future]
-            for found in done:
-                count += len(found)
-                yield from found
-            if done:
-                said(f"{count} of {len(specs)} candidates fitted" + (" on a sample" if which == "sample" else ""))
+        waiting, count = deque(groups(specs)), 0
+        ended: SimpleQueue[list[Found] | BaseException | None] = SimpleQueue()
 
-    def _ground(self, which: str) -> Ground:
+        def lane(number: int) -> None:
+            try:
+                while waiting:
+                    with suppress(IndexError):  # another lane took the last one
+                        group = waiting.popleft()
+                        over = spent()
+                        ended.put([Found(Trial(spec, "not begun", reason=over)) for spec in group] if over else self._fit(number, which, group))
+                ended.put(None)
+            except BaseException as error:  # it is raised again below, by whoever waits
+                waiting.clear()
+                ended.put(error)
+
+        lanes = [Thread(target=lane, args=(number,), daemon=True) for number in range(self.workers)]
+        for one in lanes:
+            one.start()
+        try:
+            for _ in lanes:
+                while (found := ended.get()) is not None:
+                    if isinstance(found, BaseException):
+                        raise found
+                    yield from found
+                    if any(one.trial.outcome != "not begun" for one in found):
+                        count += len(found)
+                        said(f"{count} of {len(specs)} candidates fitted" + (" on a sample" if which == "sample" else ""))
+        finally:
+            waiting.clear()  # whoever stops listening stops the lanes
+
+    def _fit(self, lane: int, which: str, group: Sequence[CandidateSpec]) -> list[Found]:
+        if lane and self.pool is not None:
+            return self.pool.submit(_work, which, group).result()
         ground = self.grounds[which]
         assert ground is not None
-        return ground
+        with threads(0) if self.workers > 1 else nullcontext():
+            return try_group(ground, group)
 
 
 _GROUNDS: dict[str, Ground | None] = {}
@@ -154,4 +173,5 @@ def _begin(grounds: dict[str, Ground | None]) -> None:
 def _work(which: str, specs: Sequence[CandidateSpec]) -> list[Found]:
     ground = _GROUNDS[which]
     assert ground is not None
-    return try_group(ground, specs)
+    with threads(0):  # the lanes have the cores between them
+        return try_group(ground, specs)
