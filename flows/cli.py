@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_attribute, cli_evaluation, terminal
+from flows import cli_attribute, cli_evaluation, cli_governance, terminal
 from tasks.core.errors import EquipoiseError
 from tasks.io import warmup
 
@@ -20,7 +20,6 @@ app = typer.Typer(
 )
 
 PeriodOption = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="One period; all there are, or all that are due, unless given.")]
-VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number, as `equipoise status` shows it.")]
 
 
 @app.callback()
@@ -102,44 +101,8 @@ def train(
     terminal.closing(
         made=f"{case} version {version}: {result['chosen']}, {result['reason']}",
         look="make serve, then the model's page in MLflow",
-        then=f'equipoise review {case} {version} --approve --reviewer "YOUR NAME" --notes "WHY"',
+        then=f"equipoise review {case} {version}",
     )
-
-
-@app.command()
-def review(
-    case: terminal.CaseName,
-    version: VersionNumber,
-    approve: Annotated[bool | None, typer.Option("--approve/--reject", help="Your verdict.", show_default=False)] = None,
-    reviewer: Annotated[str, typer.Option(metavar="NAME", help="Who you are.")] = "",
-    notes: Annotated[str, typer.Option(metavar="TEXT", help="What you looked at, and why you decide so.")] = "",
-) -> None:
-    """Write a person's verdict on a version into the record."""
-    if approve is None:
-        raise typer.BadParameter("say --approve or --reject", param_hint="--approve/--reject")
-    with terminal.session(f"Review of {case} version {version}"):
-        from tasks.io.workbench import Workbench
-        from tasks.promotion import write_review
-
-        write_review.fn(Workbench.open(case), version, verdict="approve" if approve else "reject", reviewer=reviewer, notes=notes)
-    terminal.closing(
-        made=f"a review of {case} version {version} by {reviewer}: {'approved' if approve else 'rejected'}",
-        look=f"equipoise status {case}",
-        then=f"equipoise promote {case} {version}" if approve else f"equipoise train {case}",
-    )
-
-
-@app.command()
-def promote(case: terminal.CaseName, version: VersionNumber) -> None:
-    """Let a version into production when nothing is missing; otherwise list what is, and exit 2."""
-    with terminal.session(f"Promotion of {case} version {version}", case=case, libraries=warmup.REGISTRY):
-        from flows.promote import promote as flow
-
-        result = flow(case, version)
-    if not result.promoted:
-        terminal.closing(made="nothing: " + "; ".join(result.missing), look=f"equipoise status {case}", then="supply what is missing, then promote again")
-        raise typer.Exit(2)
-    terminal.closing(made=f"{case} version {version} is in production", look="the alias `production` in MLflow", then=f"equipoise infer {case}")
 
 
 @app.command()
@@ -159,6 +122,17 @@ def infer(case: terminal.CaseName, period: PeriodOption = None) -> None:
     )
 
 
+app.add_typer(cli_governance.keys, name="keys")
+for command in (
+    cli_governance.gate,
+    cli_governance.review,
+    cli_governance.promote,
+    cli_governance.rollback,
+    cli_governance.retire,
+    cli_governance.ledger,
+    cli_governance.prune,
+):
+    app.command()(command)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.compare)
 app.command()(cli_evaluation.guide)

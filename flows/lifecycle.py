@@ -10,7 +10,7 @@ from flows.snapshot import snapshot
 from flows.train import train
 from tasks.inference import served_months
 from tasks.io.workbench import Workbench
-from tasks.promotion import write_review
+from tasks.promotion import simulated_review
 
 REVIEWER = "Demo Reviewer"
 
@@ -22,7 +22,7 @@ def lifecycle(case: str = "boston") -> dict[str, Any]:
     snapshot(case)
     trained = train(case)
     version = trained["model"]["version"]
-    write_review(bench, version, verdict="approve", reviewer=REVIEWER, notes="Part of the demo. No person looked at this.", simulated=True)
+    simulated_review(bench, version, reviewer=REVIEWER, notes="Part of the demo. No person looked at this.")
     promotion = promote(case, version)
     scored = infer(case) if promotion.promoted else {"emissions_kg": None}
     kilograms = [trained["emissions_kg"], scored["emissions_kg"]]

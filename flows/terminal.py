@@ -17,6 +17,8 @@ from tasks.io.home import Home, quiet_environment
 
 CaseName = Annotated[str, typer.Argument(metavar="CASE", help="The case: configs/CASE.yaml.")]
 
+VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number, as `equipoise status` shows it.")]
+
 debug = False
 
 # Text from data is escaped before it is printed: a category named "[red]" is not a colour.
@@ -125,27 +127,34 @@ def closing(*, made: str, look: str, then: str) -> None:
         _out.print(f"[bold]{word}[/]  {escape(text)}", soft_wrap=True)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def table(title: str, *columns: str) -> Table:
+    """An empty table; its first column is on the left, figures on the right."""
+    made = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(escape(column), overflow="fold", justify="left" if number == 0 else "right")
-    return table
+        made.add_column(escape(column), overflow="fold", justify="left" if number == 0 else "right")
+    return made
 
 
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(escape(str(cell)) for cell in cells))
+def add(rows: Table, *cells: object) -> None:
+    """One row, every cell escaped."""
+    rows.add_row(*(escape(str(cell)) for cell in cells))
+
+
+def show(what: Any) -> None:
+    """Print a table, or whatever rich can."""
+    _out.print(what)
 
 
 def months(found: Sequence[Mapping[str, Any]]) -> None:
     """Scored periods and their drift."""
     if not found:
         return
-    table = _table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
+    rows = table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
     for month in found:
         prediction = month["prediction"]
         shown = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
-        _add(
-            table,
+        add(
+            rows,
             month["period"],
             f"{month['rows']:,}",
             "DRIFTED" if month["drifted"] else "ok",
@@ -153,28 +162,26 @@ def months(found: Sequence[Mapping[str, Any]]) -> None:
             ", ".join(month["drifted_columns"]) or "–",
             shown,
         )
-    _out.print(table)
+    show(rows)
 
 
 def candidates(result: Mapping[str, Any]) -> None:
     """Candidates and their overall metrics on test."""
     names = list(result["candidates"][0]["metrics"])
-    table = _table("Candidates, on test", "candidate", *names)
+    rows = table("Candidates, on test", "candidate", *names)
     for one in result["candidates"]:
         name = f"{one['name']} (chosen)" if one["name"] == result["chosen"] else one["name"]
-        _add(table, name, *(f"{one['metrics'][metric]:.3f}" if metric in one["metrics"] else "–" for metric in names))
-    _out.print(table)
+        add(rows, name, *(f"{one['metrics'][metric]:.3f}" if metric in one["metrics"] else "–" for metric in names))
+    show(rows)
 
 
 def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """One metric on every cohort."""
-    table = _table(title, "cohort", "value", "95 % interval", "n", "verdict")
+    rows = table(title, "cohort", "value", "95 % interval", "n", "verdict")
     for row in rows:
         interval = "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        _add(
-            table, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"]
-        )
-    _out.print(table)
+        add(rows, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"])
+    show(rows)
 
 
 def sweep(rows: Sequence[Mapping[str, Any]], chosen: str) -> None:
@@ -182,12 +189,12 @@ def sweep(rows: Sequence[Mapping[str, Any]], chosen: str) -> None:
     if not rows:
         return
     title = "Sweep, on validation; * on the front: no other is better in everything"
-    table = _table(title, "candidate", "performance", "worst cohort", "gap", "BTC", "kg CO2e", "")
+    rows = table(title, "candidate", "performance", "worst cohort", "gap", "BTC", "kg CO2e", "")
     for row in rows:
         name = f"{'* ' if row['front'] else '  '}{row['candidate']}" + (" (chosen)" if row["candidate"] == chosen else "")
         figures = ("–" if row[key] is None else f"{row[key]:.3g}" for key in ("performance", "worst_cohort", "gap", "btc", "kg_co2e"))
-        _add(table, name, *figures, "" if row["outcome"] == "finished" else f"{row['outcome']}: {row['reason']}")
-    _out.print(table)
+        add(rows, name, *figures, "" if row["outcome"] == "finished" else f"{row['outcome']}: {row['reason']}")
+    show(rows)
 
 
 ARROWS = {"better": "▲ better", "worse": "▼ worse", "changed": "◆ changed", "no evidence": "no evidence"}
@@ -200,27 +207,27 @@ def changes(rows: Sequence[Mapping[str, Any]], baseline: str, model: str = "this
         return "–" if value is None else f"{value:{sign}.3f}"
 
     for metric in dict.fromkeys(row["metric"] for row in rows):
-        table = _table(f"{metric}: {model}, compared with {baseline}", "cohort", "value", "delta", "95 % interval", "verdict")
+        rows = table(f"{metric}: {model}, compared with {baseline}", "cohort", "value", "delta", "95 % interval", "verdict")
         for row in (row for row in rows if row["metric"] == metric):
             interval = "–" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
-            _add(table, row["cohort"], signed(row["value"], ""), signed(row["delta"]), interval, ARROWS[row["verdict"]])
-        _out.print(table)
+            add(rows, row["cohort"], signed(row["value"], ""), signed(row["delta"]), interval, ARROWS[row["verdict"]])
+        show(rows)
     shares = {row["cohort"]: (row["btc"], row["bec"]) for row in rows if not row["btc"] is row["bec"] is None}
     if shares:
-        table = _table("Of what was right, the share still right (BTC); of what was wrong, still wrong (BEC)", "cohort", "BTC", "BEC")
+        rows = table("Of what was right, the share still right (BTC); of what was wrong, still wrong (BEC)", "cohort", "BTC", "BEC")
         for cohort, (btc, bec) in shares.items():
-            _add(table, cohort, signed(btc, ""), signed(bec, ""))
-        _out.print(table)
+            add(rows, cohort, signed(btc, ""), signed(bec, ""))
+        show(rows)
 
 
 def slices(found: Sequence[Mapping[str, Any]]) -> None:
     """Error slices; each condition can be pasted into a case's `cohorts.where`."""
     if not found:
         return
-    table = _table("Error slices: conditions that can be pasted into cohorts.where", "condition", "n", "errors", "95 % interval of the effect", "confirmed")
+    rows = table("Error slices: conditions that can be pasted into cohorts.where", "condition", "n", "errors", "95 % interval of the effect", "confirmed")
     for one in found:
-        _add(table, one["condition"], f"{one['n']:,}", f"{one['value']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", "yes" if one["confirmed"] else "no")
-    _out.print(table)
+        add(rows, one["condition"], f"{one['n']:,}", f"{one['value']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", "yes" if one["confirmed"] else "no")
+    show(rows)
 
 
 def findings(found: Sequence[Any]) -> None:
@@ -233,11 +240,11 @@ def findings(found: Sequence[Any]) -> None:
 
 def status(case: str, rows: Sequence[tuple[str, str]]) -> None:
     """What there is of a case."""
-    table = _table(f"Status of {case}", "what", "state")
-    table.columns[1].justify = "left"
+    rows = table(f"Status of {case}", "what", "state")
+    rows.columns[1].justify = "left"
     for row in rows:
-        _add(table, *row)
-    _out.print(table)
+        add(rows, *row)
+    show(rows)
 
 
 def story(summary: Mapping[str, Any]) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 from prefect import flow
 
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
+from tasks.core.predictions import kept_predictions
 from tasks.core.sweep import needs_old_model, price, product, table
-from tasks.evaluation import choose, evaluate_predictions, hold_against_limits
+from tasks.evaluation import beside_baseline, choose, evaluate_predictions, hold_against_limits
 from tasks.io.emissions import EmissionsResult, track
 from tasks.io.workbench import Workbench
 from tasks.reports import report_training
@@ -42,6 +43,7 @@ def train(case: str = "boston", period: str | None = None, sweep: bool = False) 
         trained = [Trained(one.name, one.candidate, one.seconds, on_validation[one.name], test) for one, test in zip(fitted, tests, strict=True)]
         chosen = next(one for one in trained if one.name == choice.name)
         decision = hold_against_limits(bench.case, chosen.test)
+        chosen_table = next(one.test for one in fitted if one.name == choice.name)
     training = Training(
         periods=window.periods,
         rows=window.counts,
@@ -50,9 +52,12 @@ def train(case: str = "boston", period: str | None = None, sweep: bool = False) 
         chosen=choice.name,
         reason="; ".join([choice.reason, *([price(bench.case, trials, choice.name)] if sweep else [])]),
         decision=decision,
-        findings=tuple(str(found) for found in findings),
+        findings=tuple(findings),
         emissions=meter.result,
         reference=reference_of(window, chosen.candidate),
+        parts=window.parts,
+        predictions=kept_predictions(chosen_table),
+        comparison=beside_baseline(bench.case, fitted[0].test, chosen_table),
         specs=(*bench.case.candidates, *(found.trial.spec for found in searched)),
         sweep=table(bench.case, trials, _rate(meter.result)) if sweep else None,
     )

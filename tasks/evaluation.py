@@ -8,6 +8,7 @@ import pandas as pd
 
 from tasks.core.case import Case
 from tasks.core.cells import Plan, Summary
+from tasks.core.comparison import compare
 from tasks.core.evaluation import CohortReport, evaluate, make_plan, report_of
 from tasks.core.examination import Examination, examine
 from tasks.core.gate import Decision, decide, worst_excess
@@ -67,6 +68,14 @@ def hold_against_limits(case: Case, report: CohortReport) -> Decision:
     decision = decide(report, case.limits)
     say(f"gate: {'passed' if decision.passed else 'not passed'}, {len(decision.checks)} checks" + "".join(f"\n  - {reason}" for reason in decision.reasons))
     return decision
+
+
+@step("compare with the baseline")
+def beside_baseline(case: Case, baseline: pd.DataFrame, chosen: pd.DataFrame) -> dict[str, Any]:
+    """The chosen candidate beside the case's first one on the test rows, as may be published; `rows` is empty where they are the same."""
+    if baseline is chosen:
+        return {"baseline": case.candidates[0].name, "rows": []}
+    return compare({"baseline": baseline, "chosen": chosen}, baseline="baseline", **case.asked).published().reports["chosen"].to_dict()
 
 
 @step("choose on validation")

@@ -10,6 +10,7 @@ from tasks.core.candidates import Candidate
 from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
 from tasks.core.review import Event, production_version, registration
+from tasks.io.gatehouse import hold_gate
 from tasks.io.models import load
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
@@ -50,9 +51,10 @@ def find_production(bench: Workbench) -> Production:
     recorded, alias = production_version(events), registry.alias(case, "production")
     notice = None
     if alias is not None and alias != recorded:
-        missing = bench.obstacles(events, alias)
-        if not missing:
-            ledger.append(case, "promoted", alias, {"previous": recorded, "evidence": _registered(events, alias).body["evidence"], "adopted": True})
+        gated = hold_gate(bench, events, alias) if registration(events, alias) else None
+        missing = ["it was not registered by Equipoise"] if gated is None else list(gated.missing)
+        if gated is not None and not missing:
+            ledger.append(case, "promoted", alias, {"previous": recorded, "adopted": True, **gated.body})
             notice, recorded = f"The alias was moved by hand to version {alias}, which is approved: adopted.", alias
         else:
             notice = f"The alias `production` was set by hand to version {alias}, which may not serve: {'; '.join(missing)}."

@@ -1,10 +1,18 @@
-"""Step: write a review, and let a version into production when nothing is missing."""
+"""Step: hold the gate, write a review, let a version into production, take it back, retire it. The ledger decides; MLflow shows."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.errors import DataError
-from tasks.core.review import production_version, registration
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tasks.core.errors import AccessError, DataError
+from tasks.core.review import Grounds, Review, production_version, registration, served_in_turn, unsigned, weakness
+from tasks.core.signing import sign
+from tasks.io.documents import load_people
+from tasks.io.gatehouse import Gated, hold_gate, unknown_version
+from tasks.io.models import load
+from tasks.io.provenance import author
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 
@@ -19,60 +27,142 @@ class Promotion:
     previous: int | None
 
 
-@step("write a review")
-def write_review(
-    bench: Workbench,
-    version: int,
-    *,
-    verdict: Literal["approve", "reject"],
-    reviewer: str,
-    notes: str,
-    simulated: bool = False,
-) -> None:
-    """Bind a person's verdict to the evidence of a version, in the ledger, and show it on the version in MLflow."""
-    registered = registration(bench.ledger.events(bench.case.case), version)
+@step("hold the gate", task_run_name="gate {version}")
+def gate_version(bench: Workbench, version: int) -> Gated:
+    """The gate's decision on a version, now; entered into the ledger unless it is the same as the last one."""
+    events = bench.ledger.events(bench.case.case)
+    gated = hold_gate(bench, events, version)
+    last = next((event.body for event in reversed(events) if event.kind == "gated" and event.version == version), None)
+    if last != gated.body:
+        bench.ledger.append(bench.case.case, "gated", version, gated.body)
+    bench.registry.set_tags(bench.case.case, version, {"equipoise.gate": gated.decision.outcome})
+    say(f"gate of {bench.case.case} version {version}: {gated.decision.outcome}, {len(gated.decision.checks)} checks")
+    return gated
+
+
+def statement(
+    bench: Workbench, version: int, *, verdict: Literal["approve", "reject"], reviewer: str, notes: str, conditions: str = "", expires: dt.date | None = None
+) -> Review:
+    """A review of the version as it is now, not signed yet.
+
+    Raises: DataError for a version that is not registered, and for a reviewer without a name.
+    """
+    events = bench.ledger.events(bench.case.case)
+    registered = registration(events, version)
     if registered is None:
-        raise _unknown(bench, version)
+        raise unknown_version(bench, events, version)
     if not reviewer.strip():
         raise DataError("A review needs the reviewer's name.", fix="Give --reviewer NAME.")
-    body = {"verdict": verdict, "reviewer": reviewer.strip(), "notes": notes, "evidence": registered.body["evidence"], "simulated": simulated}
-    bench.ledger.append(bench.case.case, "reviewed", version, body)
-    shown = f"{'approved' if verdict == 'approve' else 'rejected'} by {reviewer}" + (" (simulated)" if simulated else "")
-    bench.registry.set_tags(bench.case.case, version, {"equipoise.review": shown})
-    say(f"{bench.case.case} version {version} {shown}")
+    gated = hold_gate(bench, events, version)
+    return Review(
+        case=bench.case.case,
+        version=version,
+        verdict=verdict,
+        reviewer=reviewer.strip(),
+        notes=notes,
+        conditions=conditions,
+        expires="" if expires is None else expires.isoformat(),
+        evidence=gated.evidence,
+        card=gated.card,
+        at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def signed(review: Review, key: Ed25519PrivateKey) -> Review:
+    """The review with its reviewer's signature."""
+    return Review(**{**vars(review), "signature": sign(key, review.statement)})
+
+
+@step("write a review")
+def write_review(bench: Workbench, review: Review) -> None:
+    """Enter a signed review (or a simulated one) into the ledger, and show it on the version in MLflow.
+
+    Raises: AccessError when it could never count: an unknown or revoked key, a signature of something else, the author's own approval.
+    """
+    people = load_people(bench.home.project)
+    registered = registration(bench.ledger.events(bench.case.case), review.version)
+    assert registered is not None  # statement() saw to it
+    if not review.simulated:
+        today = dt.datetime.now(dt.UTC).date()
+        grounds = Grounds(review.evidence, review.card, registered.body["author"], people, bench.case.review, today)
+        fault = unsigned(review, people.named(review.reviewer)) or (weakness(review, grounds) if review.verdict == "approve" else None)
+        if fault is not None:
+            raise AccessError(f"The review is not taken: {fault}.", fix="Run: equipoise keys new NAME, and have the key added to configs/reviewers.yaml.")
+    body = {name: value for name, value in vars(review).items() if name not in ("case", "version", "at")}
+    bench.ledger.append(bench.case.case, "reviewed", review.version, body)
+    bench.registry.set_tags(bench.case.case, review.version, {"equipoise.review": review.words})
+    say(f"{bench.case.case} version {review.version} {review.words}")
+
+
+def simulated_review(bench: Workbench, version: int, *, reviewer: str, notes: str) -> None:
+    """An approval that nobody gave, plainly marked, for demonstrations; it counts only where the case's `review.simulated` says so."""
+    made = statement(bench, version, verdict="approve", reviewer=reviewer, notes=notes)
+    write_review(bench, Review(**{**vars(made), "simulated": True}))
 
 
 @step("promote")
 def promote_version(bench: Workbench, version: int) -> Promotion:
     """Let a version into production, or refuse with the full list of what is missing. Both are recorded.
 
-    The ledger takes the promotion only if nothing was added since it was read, so of two promoters one wins.
+    The gate is held anew. The ledger takes the promotion only if nothing was added since it was read, so of two promoters one
+    wins. MLflow's alias follows; should that fail, the next look at production mends it.
     """
     case, ledger = bench.case.case, bench.ledger
+    by = load_people(bench.home.project).authorise("promote", author())
     head = ledger.head()
     events = ledger.events(case)
-    registered = registration(events, version)
-    if registered is None:
-        raise _unknown(bench, version)
+    if registration(events, version) is None:
+        raise unknown_version(bench, events, version)
     previous = production_version(events)
     if previous == version:
         bench.registry.set_alias(case, "production", version)
         say(f"{case} version {version} is already in production")
         return Promotion(version, True, (), previous)
-    missing = bench.obstacles(events, version)
-    if missing:
-        ledger.append(case, "refused", version, {"missing": missing}, expected=head)
-        say(f"{case} version {version} is not promoted:" + "".join(f"\n  - {reason}" for reason in missing))
-        return Promotion(version, False, tuple(missing), previous)
-    ledger.append(case, "promoted", version, {"previous": previous, "evidence": registered.body["evidence"]}, expected=head)
+    gated = hold_gate(bench, events, version)
+    if gated.missing:
+        ledger.append(case, "refused", version, {"missing": list(gated.missing), "by": by}, expected=head)
+        say(f"{case} version {version} is not promoted:" + "".join(f"\n  - {reason}" for reason in gated.missing))
+        return Promotion(version, False, gated.missing, previous)
+    load(bench.registry.fetch_model(case, version, bench.archive.evidence(gated.evidence)["model"]))  # what cannot be served is not promoted
+    ledger.append(case, "promoted", version, {"previous": previous, "by": by, **gated.body}, expected=head)
     bench.registry.set_alias(case, "production", version)
     say(f"{case} version {version} is in production" + (f", after version {previous}" if previous else ""))
     return Promotion(version, True, (), previous)
 
 
-def _unknown(bench: Workbench, version: int) -> DataError:
-    known = [str(event.version) for event in bench.ledger.events(bench.case.case) if event.kind == "registered"]
-    return DataError(
-        f"`{bench.case.case}` has no registered version {version}. " + (f"There are: {', '.join(known)}." if known else "There is none."),
-        fix=f"Run: equipoise train {bench.case.case}" if not known else "Look at: equipoise status",
-    )
+@step("roll back")
+def roll_back(bench: Workbench, why: str = "") -> tuple[int, int]:
+    """Return to the version that was in production before, recorded. Returns: from, to.
+
+    Raises: DataError when there is none; IntegrityError when its model is not what was registered.
+    """
+    case, ledger = bench.case.case, bench.ledger
+    by = load_people(bench.home.project).authorise("rollback", author())
+    head = ledger.head()
+    turns = served_in_turn(ledger.events(case))
+    if len(turns) < 2:
+        state = f"Version {turns[0]} is the only one that was ever in production" if turns else "Nothing is in production"
+        raise DataError(f"{state} of `{case}`: there is none to return to.", fix=f"Run: equipoise status {case}")
+    registered = registration(ledger.events(case), turns[-2])
+    assert registered is not None  # only a registered version is promoted
+    load(bench.registry.fetch_model(case, turns[-2], registered.body["model"]))
+    ledger.append(case, "rolled back", turns[-2], {"from": turns[-1], "why": why, "by": by, "evidence": registered.body["evidence"]}, expected=head)
+    bench.registry.set_alias(case, "production", turns[-2])
+    say(f"{case} is back to version {turns[-2]}, from version {turns[-1]}")
+    return turns[-1], turns[-2]
+
+
+@step("retire")
+def retire_version(bench: Workbench, version: int, why: str = "") -> None:
+    """Take a version out of use for good. Raises: DataError for the one in production, and for one that is not registered."""
+    case, ledger = bench.case.case, bench.ledger
+    by = load_people(bench.home.project).authorise("retire", author())
+    head = ledger.head()
+    events = ledger.events(case)
+    if registration(events, version) is None:
+        raise unknown_version(bench, events, version)
+    if production_version(events) == version:
+        raise DataError(f"Version {version} of `{case}` is in production.", fix=f"Promote another first, or run: equipoise rollback {case}")
+    ledger.append(case, "retired", version, {"why": why, "by": by}, expected=head)
+    bench.registry.set_tags(case, version, {"equipoise.retired": why or "yes"})
+    say(f"{case} version {version} is retired")

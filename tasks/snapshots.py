@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tasks.core.case import shift_period
+from tasks.core.catalogue import RiskFlag
 from tasks.core.errors import DataError, nearest
 from tasks.core.simulation import simulate
 from tasks.io.sources import months_of, read_source, shown, with_row_ids
@@ -69,7 +70,8 @@ def _months(bench: Workbench, period: str | None) -> dict[str, pd.DataFrame]:
         }
         keys = None
     _must_know(period, months)
-    return {name: with_row_ids(frame, keys, name) for name, frame in sorted(months.items()) if period in (None, name)}
+    risky = set(dataset.flagged(RiskFlag.PII, RiskFlag.SENSITIVE, RiskFlag.PROHIBITED)) & set(keys or ())
+    return {name: with_row_ids(frame, keys, name, pseudonyms=bool(risky)) for name, frame in sorted(months.items()) if period in (None, name)}
 
 
 def _must_know(period: str | None, periods: Sequence[str] | dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,11 @@ import pandas as pd
 from tasks.core.candidate_spec import CandidateSpec
 from tasks.core.candidates import Candidate
 from tasks.core.card import CardFacts, model_card
-from tasks.core.digests import canonical_json, digest_bytes, digest_of, finite, json_bytes
+from tasks.core.digests import canonical_json, digest_of, finite, json_bytes
 from tasks.core.evaluation import CohortReport
+from tasks.core.evidence import manifest, stored_report
 from tasks.core.figures import cohort_chart, sweep_chart
+from tasks.core.findings import Finding
 from tasks.core.gate import Decision
 from tasks.core.report import records as frame_records
 from tasks.core.review import production_version
@@ -21,7 +23,7 @@ from tasks.core.sweep import needs_old_model
 from tasks.io.documents import case_digest
 from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
-from tasks.io.provenance import code_version, lock_digest
+from tasks.io.provenance import author, code_version, environment, lock_digest
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, now, say, step
 
@@ -54,9 +56,12 @@ class Training:
     chosen: str
     reason: str
     decision: Decision
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     emissions: EmissionsResult
     reference: pd.DataFrame
+    parts: pd.DataFrame  # row_id, part
+    predictions: pd.DataFrame  # row_id, y_true, y_pred, y_score on the test rows
+    comparison: Mapping[str, Any]
     specs: tuple[CandidateSpec, ...]
     sweep: pd.DataFrame | None = None
 
@@ -102,7 +107,7 @@ def log_training(bench: Workbench, training: Training) -> str:
     tags = {
         "equipoise.case": case.case,
         "equipoise.periods": ", ".join(training.periods),
-        "equipoise.findings": "\n".join(training.findings) or "none",
+        "equipoise.findings": "\n".join(map(str, training.findings)) or "none",
         "mlflow.source.git.commit": known["code"].removesuffix("+changes"),
         **{f"equipoise.{what}": value for what, value in known.items() if isinstance(value, str)},
         **{f"equipoise.snapshot.{what.replace(' ', '.')}": digest for what, digest in training.digests.items()},
@@ -111,7 +116,7 @@ def log_training(bench: Workbench, training: Training) -> str:
     datasets = [(case.dataset, digest, f"snapshot {what}", "training") for what, digest in training.digests.items()]
     parent = runs.start_parent(
         case.case,
-        tags=tags | _energy_tags(training.emissions) | {"mlflow.runName": f"train {training.periods[-1]}", "equipoise.chosen": training.chosen},
+        tags=tags | training.emissions.tags | {"mlflow.runName": f"train {training.periods[-1]}", "equipoise.chosen": training.chosen},
         params={"task": case.task, "target": case.target.column, "features": ", ".join(case.features), "seed": case.seed, "split": case.split.kind},
     )
     for one in training.trained:
@@ -154,15 +159,24 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
     case, store, chosen = bench.case, bench.store, training.choice
     known = identity(bench, training.digests, sweep=training.sweep is not None)
     model = dump(chosen.candidate)
-    evidence: dict[str, Any] = {
-        **known,
-        "split": {**case.split.model_dump(), "seed": case.seed},
-        "candidate": chosen.name,
-        "model": store.put(model),
-        "report": store.put(canonical_json(finite(chosen.test.to_dict()))),
-        "reference": store.put_frame(training.reference),
-        "decision": digest_of(finite(training.decision.to_dict())),
+    plain = {
+        "case": case.model_dump(mode="json"),
+        "catalogue": bench.dataset.record(),
+        "environment": environment(),
+        "report": stored_report(chosen.test),
+        "validation": stored_report(chosen.validation),
+        "comparison": training.comparison,
+        "findings": [finding.to_dict() for finding in training.findings],
+        "emissions": asdict(training.emissions),
+        "decision": training.decision.to_dict(),
     }
+    objects = {name: store.put_json(value) for name, value in plain.items()} | {
+        "model": store.put(model),
+        "parts": store.put_frame(training.parts),
+        "reference": store.put_frame(training.reference),
+        "predictions": store.put_frame(training.predictions),
+    }
+    reports = {one.name: store.put_json(stored_report(one.test)) for one in training.trained}
     card = model_card(
         case,
         CardFacts(
@@ -171,20 +185,32 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
             rows=training.rows,
             report=chosen.test.frame(),
             decision=training.decision,
-            findings=training.findings,
-            digests={what: value for what, value in evidence.items() if isinstance(value, str) and what != "candidate"},
-            emissions=_energy(training.emissions),
+            findings=[str(finding) for finding in training.findings],
+            digests={**training.digests, **objects, "code": known["code"], "lock": known["lock"]},
+            emissions=training.emissions.sentence,
             alternatives=_alternatives(case.metrics.primary, training.trained),
         ),
     )
-    evidence["card"] = digest_bytes(card.encode())
-    digest = store.put(canonical_json(evidence))
+    evidence = manifest(
+        snapshots=training.digests,
+        reports=reports,
+        objects={**objects, "card": store.put(card.encode())},
+        code=known["code"],
+        lock=known["lock"],
+        split={**case.split.model_dump(), "seed": case.seed},
+        candidate=chosen.name,
+        spec=next(spec for spec in training.specs if spec.name == chosen.name).model_dump(mode="json", exclude_none=True),
+        rows=dict(training.rows),
+        periods=list(training.periods),
+        author=author(),
+    )
+    digest = store.put_json(evidence)
     summary = {
         "chosen": chosen.name,
         "reason": training.reason,
         "gate": list(training.decision.reasons),
         "run": run,
-        "findings": list(training.findings),
+        "findings": [str(finding) for finding in training.findings],
         "candidates": [_candidate(one) for one in training.trained],
         "emissions_kg": training.emissions.kg,
         "sweep": [] if training.sweep is None else frame_records(training.sweep),
@@ -196,12 +222,12 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         inputs=chosen.candidate.inputs,
         task=case.task,
         description=card,
+        evidence=canonical_json(evidence),
         tags={
             "equipoise.evidence": digest,
             "equipoise.candidate": chosen.name,
             "equipoise.gate": "passed" if training.decision.passed else "not passed",
-            "card.intended_use": case.card.intended_use,
-            "card.risks": case.card.risks,
+            **{f"card.{part}": text for part, text in case.card},
         },
     )
     bench.ledger.append(
@@ -213,12 +239,13 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
             "evidence": digest,
             "model": evidence["model"],
             "reference": evidence["reference"],
-            "summary": store.put(canonical_json(finite(summary))),
+            "summary": store.put_json(summary),
             "run": run,
             "candidate": chosen.name,
             "inputs": chosen.candidate.inputs,
             "periods": list(training.periods),
             "decision": finite(training.decision.to_dict()),
+            "author": evidence["author"],
             "at": now(),
         },
     )
@@ -239,7 +266,7 @@ def log_scoring(bench: Workbench, *, version: int, months: Sequence[Mapping[str,
             **{f"{month['period']}/rows": month["rows"] for month in months},
             **{f"{month['period']}/drift_share": month["share"] for month in months},
         },
-        tags={"equipoise.version": str(version), **_energy_tags(emissions), **flow_run()},
+        tags={"equipoise.version": str(version), **emissions.tags, **flow_run()},
     )
 
 
@@ -258,18 +285,6 @@ def _alternatives(metric: str, trained: Sequence[Trained]) -> list[dict[str, Any
         row = frame[(frame["cohort"] == "overall") & (frame["metric"] == metric)].iloc[0]
         found.append({"name": one.name, "metric": metric, "value": row["value"], "low": row["low"], "high": row["high"]})
     return found
-
-
-def _energy(emissions: EmissionsResult) -> str:
-    if emissions.kg is None or emissions.kwh is None:
-        return f"Not known: {emissions.note}"
-    cost = f"{emissions.kwh * 1000:.3g} Wh and {emissions.kg * 1000:.3g} g of CO2-equivalent"
-    return f"{cost} on the grid of {emissions.country}, {emissions.method}. {emissions.note}"
-
-
-def _energy_tags(emissions: EmissionsResult) -> dict[str, str]:
-    """How energy was come by, beside its figure."""
-    return {"equipoise.emissions_method": emissions.method, "equipoise.emissions_note": emissions.note}
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

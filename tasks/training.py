@@ -41,6 +41,11 @@ class Window:
         """Rows of each part."""
         return {part: int((self.part == part).sum()) for part in ("train", "validation", "test")}
 
+    @property
+    def parts(self) -> pd.DataFrame:
+        """row_id and part of every row."""
+        return pd.DataFrame({"row_id": self.frame["row_id"], "part": self.part.astype(str)})
+
     def rows(self, part: str) -> tuple[pd.DataFrame, pd.Series]:
         """Features and target of one part."""
         chosen = self.part == part

@@ -1,5 +1,6 @@
 """Builders that several rooms share: a project of one's own, a Prefect server, and a home prepared once."""
 
+import getpass
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tasks.io.home import PROJECT, QUIET
 
@@ -49,9 +51,35 @@ def project(tmp_path, monkeypatch):
     loans().to_csv(tmp_path / "loans.csv", index=False)
     monkeypatch.setenv("EQUIPOISE_PROJECT", str(tmp_path))
     monkeypatch.setenv("EQUIPOISE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EQUIPOISE_KEYS", str(tmp_path / "keys"))
     for name in ("EQUIPOISE_MLFLOW_URI", "EQUIPOISE_LEDGER_URL"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+def enrol(project, name="ada", **more):
+    """Give a person a key and a place in configs/reviewers.yaml."""
+    from tasks.core.signing import public_text
+    from tasks.io.keys import make_key
+
+    _, key = make_key(name, "")
+    path = project / "configs/reviewers.yaml"
+    known = yaml.safe_load(path.read_text()) if path.is_file() else {"people": []}
+    account = os.environ.get("EQUIPOISE_USER") or getpass.getuser()
+    if not known["people"]:  # whoever runs the tests may do what an operator may
+        known["people"].append({"name": "operator", "roles": ["operator"], "accounts": [account]})
+    known["people"].append({"name": name, "roles": ["reviewer"], "key": public_text(key), **more})
+    path.write_text(yaml.safe_dump(known), encoding="utf-8")
+
+
+def review(case, version=1, *, reviewer="ada", verdict="approve", notes="Looked at every cohort.", **more):
+    """A signed review by somebody enrolled, in the ledger."""
+    from tasks.io.keys import load_key
+    from tasks.io.workbench import Workbench
+    from tasks.promotion import signed, statement, write_review
+
+    bench = Workbench.open(case)
+    write_review.fn(bench, signed(statement(bench, version, verdict=verdict, reviewer=reviewer, notes=notes, **more), load_key(reviewer, "")))
 
 
 @pytest.fixture(scope="session")

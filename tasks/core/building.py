@@ -52,7 +52,11 @@ ESTIMATORS: dict[str, tuple[dict[str, Any], Form, dict[str, Any]]] = {
         "dense",
         {"min_samples_leaf": 5},
     ),
-    "lightgbm": ({"binary": "LGBMClassifier", "regression": "LGBMRegressor"}, "dense", {"verbose": -1, "n_jobs": 1}),
+    "lightgbm": (  # bundled, columns that are standardised lose values, and models points
+        {"binary": "LGBMClassifier", "regression": "LGBMRegressor"},
+        "dense",
+        {"verbose": -1, "n_jobs": 1, "enable_bundle": False},
+    ),
 }
 _ROOMS = (
     columns,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks.core.candidate_spec import CandidateSpec, Sweep
+from tasks.core.limits import Limit, ReviewRules
 from tasks.core.strict import Name, Strict
 
 PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
@@ -110,29 +111,6 @@ class Metrics(Strict):
     also: tuple[str, ...] = Field((), description="Further metrics to report.")
 
 
-class Limit(Strict):
-    """One bound a model must keep on the test split before it may be promoted."""
-
-    metric: str = Field(description="The metric bounded.")
-    at_most: float | None = Field(None, description="Upper bound.")
-    at_least: float | None = Field(None, description="Lower bound.")
-    cohort: str | None = Field(None, description="One cohort by name; overall unless given.")
-    every: tuple[str, ...] | None = Field(None, description="Every cohort of this grouping must keep the bound.")
-    gap: tuple[str, ...] | None = Field(None, description="The bound is on the largest difference within this grouping.")
-    must_show: Literal["better", "no_worse"] = Field(
-        "better",
-        description="better: the whole interval keeps the bound; no_worse: the interval is not wholly beyond it.",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> "Limit":
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError("give exactly one of `at_most` and `at_least`")
-        if sum(part is not None for part in (self.cohort, self.every, self.gap)) > 1:
-            raise ValueError("give at most one of `cohort`, `every` and `gap`")
-        return self
-
-
 class Waiver(Strict):
     """A named person's dated, expiring permission to use a flagged column as a feature."""
 
@@ -179,6 +157,8 @@ class Card(Strict):
 
     intended_use: str = Field("", description="What the model is for, and what it is not for.")
     risks: str = Field("", description="What can go wrong, for whom, and what is done about it.")
+    risk_acceptance: str = Field("", description="Who accepts the risks that remain, and why.")
+    declaration: str = Field("", description="Who answers for this use of the model, in their own words.")
 
 
 class Case(Strict):
@@ -200,6 +180,7 @@ class Case(Strict):
     )
     metrics: Metrics = Field(description="What is measured.")
     limits: tuple[Limit, ...] = Field(min_length=1, description="The gate: what must hold before promotion.")
+    review: ReviewRules = Field(default_factory=ReviewRules, description="Whose word a promotion needs.")
     checks: Checks = Field(default_factory=Checks, description="How the catalogue check judges.")
     waivers: tuple[Waiver, ...] = Field((), description="Permissions to use flagged columns.")
     drift: Drift = Field(default_factory=Drift, description="When a period has drifted.")
@@ -228,7 +209,7 @@ class Case(Strict):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The primary metric first, then the others, each once, with those the limits need."""
-        return tuple(dict.fromkeys((self.metrics.primary, *self.metrics.also, *(limit.metric for limit in self.limits))))
+        return tuple(dict.fromkeys((self.metrics.primary, *self.metrics.also, *(limit.measured for limit in self.limits if limit.measured))))
 
     @property
     def asked(self) -> dict[str, Any]:

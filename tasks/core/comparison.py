@@ -32,7 +32,8 @@ from tasks.core.targets import Rows
 
 Floats = NDArray[np.float64]
 
-COLUMNS = ("cohort", "kind", "metric", "value", "baseline", "delta", "low", "high", "p_value", "n", "support", "verdict", "btc", "bec")
+SHARES = ("btc", "btc_low", "btc_high", "bec", "bec_low", "bec_high")
+COLUMNS = ("cohort", "kind", "metric", "value", "baseline", "delta", "low", "high", "p_value", "n", "support", "verdict", *SHARES)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def deltas(report: CohortReport, new: Side, old: Side, baseline: Sequence[Estima
     stats = report.stats
     size, spread = len(stats.names), stats.spread()
     views = [pair for block in range(len(stats.blocks)) for pair in _views(stats, block, spread[block], new, old)]
-    btc, bec = compatibility(report.task, views, size)
+    shares = compatibility(report.task, views, size)
     tables = []
     for metric, one, two in zip(report.metrics, report.estimates, baseline, strict=True):
         correlation = np.zeros(size)
@@ -109,7 +110,8 @@ def deltas(report: CohortReport, new: Side, old: Side, baseline: Sequence[Estima
             pd.DataFrame(
                 {"cohort": stats.names, "kind": stats.kinds, "metric": metric.name, "value": one.value, "baseline": two.value, "delta": delta}
                 | {"low": low, "high": high, "p_value": p_value, "n": stats.n.astype(np.int64), "support": support.astype(np.int64)}
-                | {"verdict": _words(metric, one.value, two.value, low, high, support >= report.min_support), "btc": btc, "bec": bec},
+                | {"verdict": _words(metric, one.value, two.value, low, high, support >= report.min_support)}
+                | shares,
                 columns=list(COLUMNS),
             )
         )
@@ -157,18 +159,24 @@ def _correlation(one: Floats, two: Floats, view: View) -> Floats:
     return np.where(found > 1 - 1e-9, 1.0, found)  # the same rows told the same way: the difference is certain
 
 
-def compatibility(task: str, views: Sequence[tuple[View, View]], size: int) -> tuple[Floats, Floats]:
-    """BTC = |both right| / |baseline right| and BEC = |both wrong| / |baseline wrong| by cohort; NaN for regression."""
-    btc, bec = np.full(size, np.nan), np.full(size, np.nan)
+def compatibility(task: str, views: Sequence[tuple[View, View]], size: int) -> dict[str, Floats]:
+    """BTC = |both right| / |baseline right| and BEC = |both wrong| / |baseline wrong| by cohort, with Wilson's limits (`SHARES`);
+    NaN for regression.
+    """
+    found = {name: np.full(size, np.nan) for name in SHARES}
     if task == "regression":
-        return btc, bec
+        return found
     for mine, theirs in views:
         new, old = right(mine.rows), right(theirs.rows)
         new, old = (new, old) if mine.kept is None else (new[mine.kept], old[mine.kept])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            btc[mine.place] = np.bincount(mine.cohort, new & old, minlength=mine.size) / np.bincount(mine.cohort, old, minlength=mine.size)
-            bec[mine.place] = np.bincount(mine.cohort, ~new & ~old, minlength=mine.size) / np.bincount(mine.cohort, ~old, minlength=mine.size)
-    return btc, bec
+        for name, both, whole in (("btc", new & old, old), ("bec", ~new & ~old, ~old)):
+            n = np.bincount(mine.cohort, whole, minlength=mine.size).astype(np.float64)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.bincount(mine.cohort, both, minlength=mine.size) / n
+            low, high = intervals.wilson(share, n)
+            for key, values in ((name, share), (f"{name}_low", low), (f"{name}_high", high)):
+                found[key][mine.place] = values
+    return found
 
 
 def right(rows: Rows) -> NDArray[np.bool_]:
@@ -191,7 +199,7 @@ class Comparison:
         for name, report in self.reports.items():
             table = report.frame()
             if report.compared is not None:
-                columns = ["delta", "low", "high", "p_value", "verdict", "btc", "bec"]
+                columns = ["delta", "low", "high", "p_value", "verdict", *SHARES]
                 more = (
                     report.comparison().set_index(["cohort", "metric"])[columns].rename(columns={"low": "delta_low", "high": "delta_high", "verdict": "change"})
                 )

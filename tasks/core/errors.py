@@ -5,6 +5,7 @@
     ├── DataError             data that is missing, empty, or not what the catalogue or the model expects
     ├── IntegrityError        bytes whose digest is not the one on record, or a model that is not ours to load
     ├── ConflictError         the same thing recorded before with other content
+    ├── AccessError           something that only certain people may do, or a key that is not theirs to use
     └── UnavailableError      a server, database or store that does not answer or cannot be written
 
 All of them are the user's to mend, so the command line prints them without a traceback and exits 2. Anything else is
@@ -39,6 +40,10 @@ class IntegrityError(EquipoiseError):
 
 class ConflictError(EquipoiseError):
     """The same thing was recorded before with other content."""
+
+
+class AccessError(EquipoiseError):
+    """Something that only certain people may do, or a key that cannot be used."""
 
 
 class UnavailableError(EquipoiseError):

@@ -7,7 +7,7 @@ interval is [largest lower limit, largest upper limit] over those pairs. It neve
 the smallest lower and the smallest upper one over the same pairs, each by MOVER for ratios. The p-value is that of Tukey's
 range over all cohorts, then Holm's over all gaps.
 
-Fairness summaries are read from gaps: the gap of one metric, or the larger of two. Those that bound each cohort's own
+Fairness summaries are read from gaps: the gap of one metric, or the larger of two, with the larger of each of their limits. Those that bound each cohort's own
 figure (calibration within groups, bounded group loss) give the largest value as their difference, without a p-value.
 """
 
@@ -98,14 +98,16 @@ def table(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def summary(name: str, parts: Sequence[dict[str, object]]) -> dict[str, object]:
-    """A fairness summary from the gaps of its metrics in one grouping: the larger difference, the smaller ratio."""
+    """A fairness summary from the gaps of its metrics in one grouping: the larger difference, the smaller ratio. Either gap may truly
+    be the larger, so that each limit of the summary is the larger of theirs (of ratios, the smaller).
+    """
     weak = next((part for part in parts if part["verdict"] != "ok"), None)
     if weak is not None:
         return weak | {"metric": name}
     widest = max(parts, key=lambda part: float(str(part["difference"])))
-    unknown = next((part for part in parts if np.isnan(float(str(part["ratio"])))), None)
-    least = unknown or min(parts, key=lambda part: float(str(part["ratio"])))
-    return widest | {"metric": name} | {key: least[key] for key in ("ratio", "ratio_low", "ratio_high")}
+    limits = {key: max(float(str(part[key])) for part in parts) for key in ("low", "high")}
+    ratios = {key: [float(str(part[key])) for part in parts] for key in ("ratio", "ratio_low", "ratio_high")}
+    return widest | {"metric": name} | limits | {key: float("nan") if np.isnan(found).any() else min(found) for key, found in ratios.items()}
 
 
 def largest(

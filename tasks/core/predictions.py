@@ -172,3 +172,8 @@ def predictions_table(candidate: Any, frame: pd.DataFrame, target: "pd.Series[An
     if score is not None:
         columns["y_score"] = score
     return pd.concat([pd.DataFrame(columns, index=frame.index), frame], axis=1)
+
+
+def kept_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """What is kept of a predictions table as evidence: rows by id with label, answer and score; the raw columns are in the snapshot."""
+    return table[[column for column in ("row_id", "y_true", "y_pred", "y_score") if column in table]].reset_index(drop=True)

@@ -182,7 +182,7 @@ def figures(report: CohortReport, case: Case) -> pd.DataFrame:
     rows = report.frame()
     rows["value"] = rows["value"].where(~rows["metric"].isin(aims_at_0), rows["value"].abs())
     rows = rows.assign(support=rows["support"].astype("float64"), ok=rows["verdict"] == "ok")
-    limits = dict.fromkeys((limit.metric, limit.gap) for limit in case.limits if limit.gap)
+    limits = dict.fromkeys((str(limit.metric), limit.gap) for limit in case.limits if limit.gap)
     differences = {(gap["grouping"], gap["metric"]): gap for gap in report.gaps().to_dict("records")} if limits else {}
     gaps = []
     for metric, grouping in limits:

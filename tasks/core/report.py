@@ -93,6 +93,10 @@ class CohortReport:
         """Names of the cohorts of a grouping, columns in any order; none if it was not asked for."""
         return next((tuple(block.names) for block in self.stats.blocks if block.grouping and set(block.grouping) == set(grouping)), ())
 
+    def groupings(self) -> list[dict[str, Any]]:
+        """Each grouping's columns (`by`) and its `cohorts`, JSON-ready: names alone do not tell where a value ends."""
+        return [{"by": list(block.grouping), "cohorts": list(block.names)} for block in self.stats.blocks if block.grouping]
+
     def gaps(self) -> pd.DataFrame:
         """One row for each metric and grouping, then one for each fairness summary and grouping; see tasks.core.gaps.
 

@@ -135,7 +135,7 @@ class _Pool:
                         over = spent()
                         ended.put([Found(Trial(spec, "not begun", reason=over)) for spec in group] if over else self._fit(number, which, group))
                 ended.put(None)
-            except BaseException as error:  # it is raised again below, by whoever waits
+            except BaseException as error:  # noqa: BLE001  # it is raised again below, by whoever waits
                 waiting.clear()
                 ended.put(error)
 

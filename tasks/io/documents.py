@@ -12,10 +12,12 @@ from tasks.core.case import Case, Cohorts
 from tasks.core.catalogue import Dataset, dataset_from_contract
 from tasks.core.digests import digest_of
 from tasks.core.errors import CaseError, nearest
+from tasks.core.people import People
 from tasks.core.strict import NAME
 
 MAX_BYTES = 1_000_000
 DEFAULT_SUPPORT = 20
+PEOPLE = "reviewers.yaml"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -110,6 +112,17 @@ def cohorts_asked(by: Sequence[Sequence[str]], where: Mapping[str, str], cohorts
     return {"by": [list(entry) for entry in named], "where": {**file.where, **where}, "bins": bins, "min_support": min_support or file.min_support}
 
 
+def load_people(project: Path) -> People:
+    """Who may do what: `configs/reviewers.yaml`. Without the file nobody is named."""
+    path = project / "configs" / PEOPLE
+    if not path.is_file():
+        return People()
+    try:
+        return People.model_validate(read_yaml(path, shown=f"configs/{PEOPLE}"))
+    except ValidationError as error:
+        raise CaseError(_explain(error, People), where=f"configs/{PEOPLE}", fix="docs/governance.md lists every key.") from error
+
+
 def load_dataset(name: str, project: Path) -> Dataset:
     """The catalogue entry `catalog/<name>.yaml`."""
     path = _named(name, project / "catalog", "dataset")
@@ -118,7 +131,7 @@ def load_dataset(name: str, project: Path) -> Dataset:
 
 def case_names(project: Path) -> list[str]:
     """The cases that have a file, by name."""
-    return sorted(path.stem for path in (project / "configs").glob("*.yaml") if NAME.fullmatch(path.stem))
+    return sorted(path.stem for path in (project / "configs").glob("*.yaml") if NAME.fullmatch(path.stem) and path.name != PEOPLE)
 
 
 def case_digest(case: Case) -> str:

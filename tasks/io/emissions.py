@@ -41,6 +41,18 @@ class EmissionsResult:
     intensity_kg_per_kwh: float | None
     note: str
 
+    @property
+    def sentence(self) -> str:
+        """For people: energy, emissions, where, and how they were come by."""
+        if self.kg is None or self.kwh is None:
+            return f"Not known: {self.note}"
+        return f"{self.kwh * 1000:.3g} Wh and {self.kg * 1000:.3g} g of CO2-equivalent on the grid of {self.country}, {self.method}. {self.note}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """How energy was come by, as MLflow shows it beside the figure."""
+        return {"equipoise.emissions_method": self.method, "equipoise.emissions_note": self.note}
+
     def __str__(self) -> str:
         if self.kg is None or self.kwh is None:
             return f"unavailable. {self.note}"

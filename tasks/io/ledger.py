@@ -11,10 +11,11 @@ from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.core.digests import canonical_json, digest_of
-from tasks.core.errors import ConflictError, IntegrityError, UnavailableError
+from tasks.core.errors import ConflictError, DataError, IntegrityError, UnavailableError
 from tasks.core.review import Event, EventKind
 
 _GENESIS = "sha256:" + "0" * 64
+_RESTORE = "Restore the ledger from a backup."
 
 _metadata = sa.MetaData()
 _events = sa.Table(
@@ -84,18 +85,45 @@ class Ledger:
 
         Raises: IntegrityError naming the first entry that was changed, removed or put in another place.
         """
+        return [_event(row) for row, _ in self._rows() if case is None or row["case_name"] == case]
+
+    def pin(self) -> str:
+        """The head as one line, `SEQUENCE DIGEST`: kept elsewhere, it shows later whether entries were cut off the end.
+
+        Raises: IntegrityError as `events`.
+        """
+        rows = self._rows()
+        return f"{len(rows)} {rows[-1][1] if rows else _GENESIS}"
+
+    def hold_against(self, pin: str) -> None:
+        """Check that the entry a pin names is still there. Raises: IntegrityError when it is not, DataError for what is no pin."""
+        place, _, digest = pin.strip().partition(" ")
+        if not (place.isascii() and place.isdigit() and digest.startswith("sha256:")):
+            raise DataError(f"{pin.strip()[:80]!r} is not a pinned head: a number and a digest.", fix="Give what `equipoise ledger head` printed.")
+        rows = self._rows()
+        if int(place) > len(rows):
+            raise IntegrityError(f"{int(place) - len(rows)} entries are gone: {place} were pinned, {len(rows)} are there.", where=self._shown, fix=_RESTORE)
+        if (rows[int(place) - 1][1] if int(place) else _GENESIS) != digest:
+            raise IntegrityError(f"Entry {place} is not the one that was pinned: the history was written anew.", where=self._shown, fix=_RESTORE)
+
+    def links(self) -> list[dict[str, Any]]:
+        """Every entry as the database has it, with `previous` and `digest`, after checking the whole chain."""
+        return [{**row, "digest": digest} for row, digest in self._rows()]
+
+    def _rows(self) -> list[tuple[dict[str, Any], str]]:
         try:
             with self._engine.connect() as connection:
                 rows = [dict(row) for row in connection.execute(sa.select(_events).order_by(_events.c.sequence)).mappings()]
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
-        previous = _GENESIS
+        previous, found = _GENESIS, []
         for place, row in enumerate(rows, start=1):
             digest = row.pop("digest")
             if row["sequence"] != place or row["previous"] != previous or digest_of(row) != digest:
-                raise IntegrityError(f"Entry {row['sequence']} is not what was written there.", where=self._shown, fix="Restore the ledger from a backup.")
+                raise IntegrityError(f"Entry {row['sequence']} is not what was written there.", where=self._shown, fix=_RESTORE)
             previous = digest
-        return [_event(row) for row in rows if case is None or row["case_name"] == case]
+            found.append((row, digest))
+        return found
 
     def head(self) -> int:
         """The last sequence number; 0 when there is none."""

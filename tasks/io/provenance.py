@@ -1,7 +1,12 @@
-"""Which code and which locked dependencies are running."""
+"""Which code and which dependencies are running, and for whom."""
 
+import getpass
+import importlib.metadata
+import os
+import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tasks.core.digests import digest_bytes
 
@@ -21,6 +26,17 @@ def lock_digest(project: Path) -> str:
         return digest_bytes((project / "requirements.lock").read_bytes())
     except OSError:
         return "unknown"
+
+
+def environment() -> dict[str, Any]:
+    """Python, the platform, and every installed package with its version, by name."""
+    packages = {(found.metadata["Name"] or "").lower(): found.version for found in importlib.metadata.distributions()}
+    return {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(), "packages": dict(sorted(packages.items()))}
+
+
+def author() -> str:
+    """Whose work this is: `EQUIPOISE_USER`, or the account of the operating system."""
+    return os.environ.get("EQUIPOISE_USER") or getpass.getuser()
 
 
 def _git(project: Path, *arguments: str) -> str:

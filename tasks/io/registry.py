@@ -69,12 +69,13 @@ class Registry:
         inputs: Mapping[str, Kind],
         task: Task,
         description: str,
+        evidence: bytes = b"{}",
         tags: Mapping[str, str] | None = None,
     ) -> int:
         """Store the model the run has made as the next version of `name`, and return its number.
 
         `inputs` maps the columns the model reads to their kinds; with the task's outputs they become the signature.
-        `description` is the card, in Markdown.
+        `description` is the card, in Markdown; `evidence` the manifest of digests, canonical JSON.
         """
         checked_name(name)
         digest = digest_bytes(model_bytes)
@@ -87,6 +88,7 @@ class Registry:
             try:
                 with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
                     _write_folder(Path(folder), logged, model_bytes, inputs, task, description)
+                    (Path(folder) / "evidence.json").write_bytes(evidence)
                     client.log_model_artifacts(logged.model_id, folder)
             except BaseException:
                 client.finalize_logged_model(logged.model_id, "FAILED")

@@ -12,7 +12,9 @@ supervisor alone and it can stop them in order, worker first.
 
 import base64
 import contextlib
+import importlib.util
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -23,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import FrameType
+from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.errors import CaseError, UnavailableError
 from tasks.io import processes
@@ -83,7 +86,7 @@ class Services:
     def addresses(self) -> dict[str, str]:
         """Each server's name and address. An MLflow server that EQUIPOISE_MLFLOW_URI names is used as it is."""
         ours = {name: f"http://{HOST}:{getattr(self.ports, name)}" for name in ("prefect", "mlflow", "evidently")}
-        return ours | ({"mlflow": self.home.mlflow_url} if self._external_mlflow else {})
+        return ours | ({"mlflow": _without_user(self.home.mlflow_url)} if self._external_mlflow else {})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -167,11 +170,29 @@ class Services:
 
     def _mlflow(self) -> tuple[list[str], dict[str, str]]:
         port = self.ports.mlflow
-        command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", self.home.mlflow_url]
+        command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
         command += ["--artifacts-destination", str(self.home.artifacts), "--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
         command += ["--cors-allowed-origins", f"http://{HOST}:{port},http://localhost:{port}"]
-        # Background jobs (LLM judges) would start processes of their own, and nothing here uses them.
-        return command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        # Background jobs (LLM judges) would start processes of their own, and nothing here uses them. A database's address may hold a
+        # password, and everybody sees the arguments of a process.
+        settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": self.home.mlflow_url}
+        if os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD") or os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
+            command += ["--app-name", "basic-auth"]
+            settings |= self._mlflow_users()
+        return command, settings
+
+    def _mlflow_users(self) -> dict[str, str]:
+        """What MLflow needs to ask for passwords: where its users are, and a key for its forms that lives as long as the server."""
+        settings = {"MLFLOW_FLASK_SERVER_SECRET_KEY": os.environ.get("MLFLOW_FLASK_SERVER_SECRET_KEY") or secrets.token_hex(32)}
+        if os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
+            return settings
+        if importlib.util.find_spec("flask_wtf") is None:
+            raise UnavailableError("MLflow needs Flask-WTF to ask for passwords.", where="MLFLOW_AUTH_ADMIN_PASSWORD", fix="Install equipoise[auth].")
+        config = self.home.root / "mlflow-auth.ini"
+        lines = ("[mlflow]", "default_permission = READ", f"database_uri = sqlite:///{self.home.root / 'mlflow-auth.db'}", "admin_username = admin")
+        with processes.writable(config):
+            config.write_text("\n".join(lines).replace("%", "%%") + "\n", encoding="utf-8")
+        return settings | {"MLFLOW_AUTH_CONFIG_PATH": str(config)}
 
     def _evidently(self) -> tuple[list[str], dict[str, str]]:
         return ["evidently.cli", "ui", "--host", HOST, "--port", str(self.ports.evidently), "--workspace", str(self.home.evidently)], {}
@@ -233,6 +254,11 @@ def serve(home: Home, ports: Ports | None = None, *, progress: Progress, ready: 
         services.stop(progress)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _without_user(url: str) -> str:
+    """The address as it may be shown: without a user and a password."""
+    return urlunsplit(urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]))
 
 
 def _refuse_taken(name: str, port: int) -> None:

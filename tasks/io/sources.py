@@ -5,6 +5,7 @@ as it is written; what a variable held is cut out of whatever else they quote. B
 literally: a password may hold any character.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -76,11 +77,12 @@ def months_of(frame: pd.DataFrame, column: str, timezone: str | None = None) -> 
     return {f"{month // 12:04d}-{month % 12 + 1:02d}": rows.reset_index(drop=True) for month, rows in frame.groupby(months, sort=True)}
 
 
-def with_row_ids(frame: pd.DataFrame, key_columns: Sequence[str] | None, period: str) -> pd.DataFrame:
+def with_row_ids(frame: pd.DataFrame, key_columns: Sequence[str] | None, period: str, *, pseudonyms: bool = False) -> pd.DataFrame:
     """The frame with `row_id` as its first column, unique within the period.
 
     The id is the key columns' values joined by "|" (a "|" or "\\" inside a value gets a "\\" before it), or, without a key, the period
-    and the row's position: 2024-01-000000.
+    and the row's position: 2024-01-000000. pseudonyms: where the key names people, 24 hex digits of its SHA-256 instead, since ids of
+    rows that newly fail are shown. Who knows a key can find its row, nobody can read the key from it.
 
     Raises: DataError for a key that is missing in a row or occurs twice, and for a table that has a `row_id` already.
     """
@@ -102,6 +104,8 @@ def with_row_ids(frame: pd.DataFrame, key_columns: Sequence[str] | None, period:
         if len(repeated):
             first = ", ".join(repeated[:3])
             raise DataError(f"The key ({keys}) is not unique in {period}: {first} occur more than once.", fix="Declare the columns that tell rows apart.")
+        if pseudonyms:
+            ids = ids.map(lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]).astype("str")
     result = frame.copy()
     result.insert(0, ROW_ID, ids)
     return result

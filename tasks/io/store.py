@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from tasks.core.digests import canonical_json, digest_bytes, digest_of
+from tasks.core.digests import canonical_json, digest_bytes, digest_of, finite
 from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError, UnavailableError
 from tasks.core.strict import NAME
 
@@ -109,6 +109,17 @@ class Store:
         if found != digest:
             raise IntegrityError(f"is corrupt: its digest should be {digest}, but is {found} ({len(data):,} bytes).", where=str(path), fix=_RESTORE)
         return data
+
+    def put_json(self, value: Any) -> Digest:
+        """Keep a value as canonical JSON, NaN and infinity as null; equal values give equal bytes."""
+        return self.put(canonical_json(finite(value)))
+
+    def get_json(self, digest: Digest) -> Any:
+        """The JSON value of a digest, verified."""
+        try:
+            return json.loads(self.get(digest))
+        except ValueError as error:
+            raise DataError(f"is not JSON: {error}.", where=str(self.path(digest))) from error
 
     def put_frame(self, frame: pd.DataFrame) -> Digest:
         """Keep a frame as Parquet with page checksums. Equal frames give equal bytes (of one pyarrow release). The index is not kept, nor

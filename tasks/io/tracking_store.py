@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tasks.core.errors import CaseError, DataError, UnavailableError
+from tasks.core.errors import AccessError, CaseError, DataError, UnavailableError
 from tasks.core.strict import NAME
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SETTINGS = {
 }
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # What MLflow refuses for what it was asked, rather than for how it is.
+_REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 _NOT_ITS_FAULT = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 
@@ -81,6 +82,8 @@ class TrackingStore:
                 client.search_registered_models(max_results=1)  # runs and models are two stores, each with its tables
                 return client
         except Exception as error:  # such as a database that a newer MLflow has migrated
+            if getattr(error, "error_code", None) in _REFUSED:
+                raise self.refused(error) from None
             raise self.unavailable(_first_line(error), "Use the MLflow version the database was made with.") from error
 
     def probe(self) -> None:
@@ -152,7 +155,9 @@ class TrackingStore:
 
     @contextmanager
     def talking(self) -> Iterator["MlflowClient"]:
-        """Lend the one client of all threads. A failure of MLflow, its server, database or disk becomes UnavailableError."""
+        """Lend the one client of all threads. A failure of MLflow, its server, database or disk becomes UnavailableError, its refusal
+        of a user AccessError.
+        """
         with self._lock:
             client = self._client
         from mlflow.exceptions import MlflowException
@@ -162,6 +167,8 @@ class TrackingStore:
         except MlflowException as error:
             if error.error_code in _NOT_ITS_FAULT:
                 raise
+            if error.error_code in _REFUSED:
+                raise self.refused(error) from None
             raise self.unavailable(_first_line(error), "See that the server runs and its database and disk can be written.") from error
         except OSError as error:  # those of requests among them
             raise self.unavailable(_first_line(error), f"See that the server runs and that {self.artifact_root} can be written.") from error
@@ -186,7 +193,17 @@ class TrackingStore:
 
     def unavailable(self, reason: str, fix: str) -> UnavailableError:
         """The error to raise, naming the address."""
-        return UnavailableError(f"MLflow cannot be used: {reason}.", where=self.shown, fix=fix)
+        password = urlsplit(self.uri).password  # what a library says may quote the address
+        return UnavailableError(f"MLflow cannot be used: {reason.replace(password, '***') if password else reason}.", where=self.shown, fix=fix)
+
+    def refused(self, error: Exception) -> AccessError:
+        """The error to raise when the server knows neither the user nor the password, or does not let the user do it."""
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or urlsplit(self.uri).username
+        if getattr(error, "error_code", None) == "PERMISSION_DENIED":
+            fix = "Ask whoever administers it for the permission on this experiment or model."
+            return AccessError(f"MLflow does not let {user or 'you'} do this.", where=self.shown, fix=fix)
+        said = f"MLflow does not take the password of {user}." if user else "MLflow asks for a user and a password."
+        return AccessError(said, where=self.shown, fix="Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.")
 
 
 def checked_name(name: str) -> str:

@@ -1,6 +1,5 @@
 """Opens what a case works with: its files, its stores and its servers' adapters, each made when first used."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -10,8 +9,8 @@ import pandas as pd
 from tasks.core.case import Case, shift_period
 from tasks.core.catalogue import Dataset
 from tasks.core.errors import DataError
-from tasks.core.outcome import target_values
-from tasks.core.review import CARD_PARTS, Event, registration, what_is_missing
+from tasks.core.outcome import labelled_rows
+from tasks.io.archive import Archive
 from tasks.io.documents import load_case, load_dataset
 from tasks.io.home import Home, quiet_environment
 from tasks.io.ledger import Ledger
@@ -59,6 +58,10 @@ class Workbench:
         return Ledger(self.home.ledger_url)
 
     @cached_property
+    def archive(self) -> Archive:
+        return Archive(self.store)
+
+    @cached_property
     def runs(self) -> "Runs":
         from tasks.io.runs import Runs
 
@@ -93,12 +96,8 @@ class Workbench:
         binary case); and the digests of the snapshots.
         """
         (features_manifest, features), (labels_manifest, labels) = self.snapshot("features", period), self.snapshot("labels", period)
-        whole = features.merge(labels, on="row_id", how="inner", validate="one_to_one")
-        target = target_values(self.case, whole)
-        known = target.notna()
-        frame, target = whole[known].reset_index(drop=True), target[known].reset_index(drop=True)
-        digests = {f"features {period}": features_manifest.digest, f"labels {period}": labels_manifest.digest}
-        return frame, target.astype("int64") if self.case.task == "binary" else target, digests
+        frame, target = labelled_rows(self.case, features, labels)
+        return frame, target, {f"features {period}": features_manifest.digest, f"labels {period}": labels_manifest.digest}
 
     def periods(self, kind: str = "features") -> list[str]:
         """The periods whose snapshots have been taken, oldest first."""
@@ -118,8 +117,3 @@ class Workbench:
                 fix=f"Run: equipoise snapshot {self.case.case}",
             )
         return wanted
-
-    def obstacles(self, events: Sequence[Event], version: int) -> list[str]:
-        """What stands between a version and production. The card's human parts are read from MLflow, where a person may fill them."""
-        tags = self.registry.version(self.case.case, version).tags if registration(events, version) else {}
-        return what_is_missing(events, version, {part: tags.get(f"card.{part}", "") for part in CARD_PARTS})

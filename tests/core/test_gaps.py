@@ -96,3 +96,17 @@ def test_a_condition_just_inside_another_is_not_published_beside_it() -> None:
     where = {"a": "id < 1000", "b": "id < 1005", "c": "id < 1100", "d": "id < 1109", "e": "id < 1118", "apart": "id > 900"}
     shown = publish(evaluate(table(3000), task="binary", where=where, metrics=["accuracy"])).frame().set_index("cohort")["n"].notna()
     assert shown.to_dict() == {"overall": True, "a": False, "b": True, "c": False, "d": False, "e": True, "apart": True}
+
+
+def test_a_summary_of_two_gaps_has_the_larger_of_each_limit() -> None:
+    """Where both gaps are alike either may be the larger: the truth is above the upper limit in at most one run of twenty."""
+    rng, above, runs = np.random.default_rng(5), 0, 150
+    for _ in range(runs):
+        y, group = rng.random(1200) < 0.5, np.repeat(["a", "b"], 600)
+        p = rng.random(1200) < np.where(group == "a", np.where(y, 0.6, 0.3), np.where(y, 0.7, 0.4))  # both gaps are 0.1
+        table = pd.DataFrame({"y_true": y.astype(int), "y_pred": p.astype(int), "group": group})
+        gaps = evaluate(table, task="binary", by=["group"], metrics=["equalized_odds"]).gaps().set_index("metric")
+        row = gaps.loc["equalized_odds"]
+        above += row["high"] < 0.1
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert above <= 0.05 * runs

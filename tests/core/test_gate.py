@@ -1,12 +1,14 @@
 """The gate compares intervals, and silence never passes."""
 
+import datetime as dt
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.case import Limit
-from tasks.core.gate import decide, worst_excess
+from tasks.core.gate import Against, Measured, decide, worst_excess
 
 
 class Report:
@@ -38,6 +40,9 @@ class Report:
             "difference": self.row["value"],
             "low": self.row["low"],
             "high": self.row["high"],
+            "ratio": self.row["value"],
+            "ratio_low": self.row["low"],
+            "ratio_high": self.row["high"],
             "verdict": self.row["verdict"],
         }
         return pd.DataFrame([gap])
@@ -69,6 +74,7 @@ def test_limit_reads_the_interval(limit, expected):
     """An interval of 0.4 to 0.6 passes, fails or is insufficient by where all of it lies."""
     assert outcome(Report(), **limit) == [expected]
     assert outcome(Report(), gap=("sex",), **limit) == [expected]
+    assert outcome(Report(), ratio=("sex",), **limit) == [expected]
     assert outcome(Report(), every=("sex",), **limit) == [expected, expected]
 
 
@@ -116,6 +122,8 @@ def test_reasons_name_figure_interval_and_bound():
     """A reader learns from the reason what was found and what was allowed."""
     decision = decide(Report(), [Limit(metric="recall", at_least=0.7)])
     assert decision.reasons == ("recall for overall is 0.5 [0.4, 0.6], limit >= 0.7",)
+    assert decision.checks[0].margin == pytest.approx(-0.3)  # the lower end decides: it must be shown
+    assert decide(Report(), [Limit(metric="recall", at_least=0.7, must_show="no_worse")]).checks[0].margin == pytest.approx(-0.1)
     assert worst_excess(decision) == 1
 
 
@@ -155,3 +163,108 @@ def test_the_gap_between_a_condition_and_the_rest_may_be_a_limit():
     (check,) = decide(report, [limit]).checks
     assert check.outcome == "failed"
     assert check.value == 0.5
+
+
+COMPARED = [
+    {"cohort": "overall", "metric": "recall", "delta": 0.02, "low": -0.01, "high": 0.05, "support": 100}
+    | {"btc": 0.97, "btc_low": 0.93, "btc_high": 0.99, "bec": 0.5, "bec_low": 0.3, "bec_high": 0.7},
+    {"cohort": "sex=F", "metric": "recall", "delta": -0.2, "low": -0.3, "high": -0.1, "support": 100}
+    | {"btc": None, "btc_low": None, "btc_high": None, "bec": None, "bec_low": None, "bec_high": None},
+    {"cohort": "sex=M", "metric": "recall", "delta": 0.1, "low": 0.05, "high": 0.15, "support": 3}
+    | {"btc": 1.0, "btc_low": 0.9, "btc_high": 1.0, "bec": 1.0, "bec_low": 0.9, "bec_high": 1.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ({"metric": "recall", "at_least": -0.02}, ["passed"]),  # the whole interval of the delta is above
+        ({"metric": "recall", "at_least": 0.0}, ["insufficient evidence"]),
+        ({"metric": "recall", "at_least": 0.0, "must_show": "no_worse"}, ["passed"]),
+        ({"metric": "recall", "every": ("sex",), "at_least": 0.0, "must_show": "no_worse"}, ["failed", "insufficient evidence"]),  # three rows show nothing
+        ({"metric": "btc", "at_least": 0.9}, ["passed"]),
+        ({"metric": "btc", "at_least": 0.95}, ["insufficient evidence"]),
+        ({"metric": "btc", "cohort": "sex=F", "at_least": 0.1}, ["insufficient evidence"]),  # not published
+        ({"metric": "bec", "at_most": 0.2}, ["failed"]),
+        ({"metric": "accuracy", "at_least": 0.0}, ["insufficient evidence"]),  # not compared
+    ],
+)
+def test_limits_against_production_read_the_paired_interval(limit, expected):
+    """Deltas, BTC and BEC of the rows of a comparison, with too few rows as too little evidence."""
+    against = {"production": Against("version 1", COMPARED, min_support=20)}
+    decision = decide(Report(), [Limit(against="production", **limit)], against=against)
+    assert [check.outcome for check in decision.checks] == expected
+
+
+def test_a_limit_against_nothing_does_not_apply():
+    """A first version has nothing to be held against: said, and passed; while choosing, the limit is left out."""
+    limit = Limit(metric="btc", against="production", at_least=0.9)
+    decision = decide(Report(), [limit], against={"production": Against("production", absent="nothing else is in production")})
+    assert decision.passed
+    assert "nothing else is in production, so the limit does not apply" in decision.checks[0].reason
+    assert decide(Report(), [limit]).checks == ()
+
+
+@pytest.mark.parametrize(
+    ("fact", "limit", "expected"),
+    [
+        (Measured(0.2), {"at_most": 0.3}, "passed"),
+        (Measured(0.4), {"at_most": 0.3}, "failed"),
+        (Measured(None, "CodeCarbon was not there"), {"at_most": 0.3}, "insufficient evidence"),
+    ],
+)
+def test_facts_are_exact_and_an_unknown_one_never_passes(fact, limit, expected):
+    """What is counted has no interval; what is not known is insufficient evidence with the reason."""
+    decision = decide(Report(), [Limit(fact="emissions_kg", **limit)], facts={"emissions_kg": fact})
+    assert [check.outcome for check in decision.checks] == [expected]
+    assert fact.note in decision.checks[0].reason
+
+
+def test_support_of_every_cohort_may_be_bounded():
+    """`fact: support` counts rows; a cohort whose size may not be told is insufficient."""
+    assert [check.outcome for check in decide(Report(), [Limit(fact="support", every=("sex",), at_least=100)]).checks] == ["passed", "passed"]
+    assert [check.outcome for check in decide(Report(), [Limit(fact="support", at_least=101)]).checks] == ["failed"]
+
+    class Hidden(Report):
+        def frame(self):
+            return super().frame().assign(n=None)
+
+    assert [check.outcome for check in decide(Hidden(), [Limit(fact="support", at_least=1)]).checks] == ["insufficient evidence"]
+
+
+def test_a_waiver_lets_too_little_evidence_pass_until_its_day_and_nothing_else():
+    """Insufficient evidence passes with a named waiver that still holds; a broken limit never does."""
+    waiver = {"who": "Ada", "why": "too few rows until May", "until": "2026-05-31"}
+    unclear, broken = Limit(metric="recall", at_least=0.5, waiver=waiver), Limit(metric="recall", at_least=0.9, waiver=waiver)
+    assert decide(Report(), [unclear], today=dt.date(2026, 5, 31)).passed
+    late = decide(Report(), [unclear], today=dt.date(2026, 6, 1))
+    assert late.outcome == "insufficient evidence"
+    assert "the waiver of Ada ended on 2026-05-31" in late.reasons[0]
+    assert not decide(Report(), [unclear]).passed
+    assert decide(Report(), [broken], today=dt.date(2026, 5, 1)).outcome == "failed"
+
+
+def test_failed_outweighs_insufficient():
+    """The outcome of the whole gate: one broken limit is a failure, whatever else is unclear."""
+    unclear, broken, kept = (Limit(metric="recall", at_least=bound) for bound in (0.5, 0.9, 0.1))
+    assert decide(Report(), [unclear, broken, kept]).outcome == "failed"
+    assert decide(Report(), [unclear, kept]).outcome == "insufficient evidence"
+    assert decide(Report(), [kept]).outcome == "passed"
+    assert decide(Report(), []).outcome == "insufficient evidence"
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ({"at_most": 1}, "exactly one of `metric` and `fact`"),
+        ({"metric": "mae", "fact": "support", "at_most": 1}, "exactly one of `metric` and `fact`"),
+        ({"metric": "mae"}, "exactly one of `at_most` and `at_least`"),
+        ({"metric": "btc", "at_least": 0.9}, "add `against: production`"),
+        ({"metric": "mae", "gap": ["sex"], "against": "production", "at_most": 1}, "`against` goes with `cohort` or `every`"),
+        ({"fact": "emissions_kg", "every": ["sex"], "at_most": 1}, "`fact: emissions_kg` goes with a bound alone"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(limit, message):
+    """Each contradiction is named."""
+    with pytest.raises(ValueError, match=message):
+        Limit(**limit)

@@ -292,6 +292,15 @@ def test_row_ids_come_from_the_key() -> None:
     assert with_row_ids(clash, ["a", "b"], "2024-01")["row_id"].is_unique
 
 
+def test_row_ids_of_people_are_pseudonyms() -> None:
+    """Where the key names people the id is a digest: the same for the same key, unique, and nothing of the key in it."""
+    frame = pd.DataFrame({"name": ["Ada Lovelace", "Bob"]})
+    made = with_row_ids(frame, ["name"], "2024-01", pseudonyms=True)["row_id"]
+    assert made.tolist() == with_row_ids(frame, ["name"], "2024-02", pseudonyms=True)["row_id"].tolist()
+    assert made.is_unique
+    assert not made.str.contains("Ada|Bob").any()
+
+
 def test_row_ids_without_a_key_count_the_rows() -> None:
     """Without a key the id is the period and the position."""
     frame = pd.DataFrame({"a": [5, 5]}, index=["p", "q"])

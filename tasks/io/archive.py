@@ -1,0 +1,72 @@
+"""The archive: what a version was made of, read back from the store by its evidence alone. It asks no server."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from tasks.core.candidates import Candidate
+from tasks.core.case import Case
+from tasks.core.catalogue import Dataset
+from tasks.core.errors import IntegrityError
+from tasks.core.evidence import FORMAT, StoredReport
+from tasks.core.outcome import labelled_rows
+from tasks.core.predictions import predictions_table
+from tasks.io.models import load
+from tasks.io.store import Store
+
+
+class Archive:
+    """Evidence and what it names, every object verified when it is read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def evidence(self, digest: str) -> dict[str, Any]:
+        """The manifest of a version. Raises: IntegrityError for one of another format."""
+        found = self.store.get_json(digest)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise IntegrityError(
+                f"is evidence of format {found.get('format') if isinstance(found, dict) else None}, and {FORMAT} is read.",
+                where=str(self.store.path(digest)),
+                fix="Train again, or use the release that made it.",
+            )
+        return found
+
+    def case(self, evidence: Mapping[str, Any]) -> Case:
+        """The case as it was at training."""
+        return Case.model_validate(self.store.get_json(evidence["case"]))
+
+    def dataset(self, evidence: Mapping[str, Any]) -> Dataset:
+        """The catalogue entry as it was at training."""
+        return Dataset.model_validate(self.store.get_json(evidence["catalogue"]))
+
+    def model(self, evidence: Mapping[str, Any]) -> Candidate:
+        """The fitted candidate."""
+        return load(self.store.get(evidence["model"]))
+
+    def report(self, evidence: Mapping[str, Any]) -> StoredReport:
+        """The cohort report on the test rows, as published."""
+        return StoredReport.of(self.store.get_json(evidence["report"]))
+
+    def parts(self, evidence: Mapping[str, Any]) -> "pd.Series[str]":
+        """train, validation or test by row id."""
+        table = self.store.get_frame(evidence["parts"])
+        return table.set_index("row_id")["part"]
+
+    def test_rows(self, evidence: Mapping[str, Any]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+        """Features and target of the test rows, in the order of the predictions."""
+        case, snapshots = self.case(evidence), evidence["snapshots"]
+        frames, targets = [], []
+        for period in evidence["periods"]:
+            features, labels = (self.store.get_frame(snapshots[f"{kind} {period}"]) for kind in ("features", "labels"))
+            frame, target = labelled_rows(case, features, labels)
+            frames.append(frame)
+            targets.append(target)
+        frame, target = pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
+        tested = (frame["row_id"].map(self.parts(evidence)) == "test").to_numpy()
+        return frame[tested].reset_index(drop=True), target[tested].reset_index(drop=True)
+
+    def predict(self, evidence: Mapping[str, Any], frame: pd.DataFrame, target: "pd.Series[Any]") -> pd.DataFrame:
+        """The version's predictions table of any rows."""
+        return predictions_table(self.model(evidence), frame, target)
