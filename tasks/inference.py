@@ -9,8 +9,8 @@ import pandas as pd
 from tasks.core.candidates import Candidate
 from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
-from tasks.core.review import Event, production_version, registration
-from tasks.io.gatehouse import hold_gate
+from tasks.core.review import Event, last_change, production_version, registration
+from tasks.io.gatehouse import hold_gate, show_production, was_shown
 from tasks.io.models import load
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
@@ -48,13 +48,13 @@ def find_production(bench: Workbench) -> Production:
     """
     case, ledger, registry = bench.case.case, bench.ledger, bench.registry
     events = ledger.events(case)
-    recorded, alias = production_version(events), registry.alias(case, "production")
-    notice = None
-    if alias is not None and alias != recorded:
+    change, alias, notice = last_change(events), registry.alias(case, "production"), None
+    recorded = production_version(events)
+    if alias is not None and alias != recorded and (change is None or was_shown(bench, change)):
         gated = hold_gate(bench, events, alias) if registration(events, alias) else None
         missing = ["it was not registered by Equipoise"] if gated is None else list(gated.missing)
         if gated is not None and not missing:
-            ledger.append(case, "promoted", alias, {"previous": recorded, "adopted": True, **gated.body})
+            change = ledger.append(case, "promoted", alias, {"previous": recorded, "adopted": True, **gated.body})
             notice, recorded = f"The alias was moved by hand to version {alias}, which is approved: adopted.", alias
         else:
             notice = f"The alias `production` was set by hand to version {alias}, which may not serve: {'; '.join(missing)}."
@@ -62,14 +62,13 @@ def find_production(bench: Workbench) -> Production:
             registry.set_tags(case, alias, {"equipoise.refused": notice})
             if recorded is None:
                 raise DataError(
-                    f"{notice} No other version was ever promoted.",
-                    fix=f"Run: equipoise review {case} {alias} --approve --reviewer NAME, then: equipoise promote {case} {alias}",
+                    f"{notice} No other version was ever promoted.", fix=f"Run: equipoise review {case} {alias}, then: equipoise promote {case} {alias}"
                 )
             notice += f" Version {recorded} serves on, and the alias points to it again."
-    if recorded is None:
+    if recorded is None or change is None:
         raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
-    if alias != recorded:
-        registry.set_alias(case, "production", recorded)
+    if registry.alias(case, "production") != recorded or not was_shown(bench, change):
+        show_production(bench, change)  # a crash came between ledger and alias, or somebody took the alias away
     if notice:
         say(notice)
     body = _registered(events, recorded).body

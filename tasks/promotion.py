@@ -7,10 +7,10 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.core.errors import AccessError, DataError
-from tasks.core.review import Grounds, Review, production_version, registration, served_in_turn, unsigned, weakness
+from tasks.core.review import Grounds, Review, last_change, production_version, registration, served_in_turn, unsigned, weakness
 from tasks.core.signing import sign
 from tasks.io.documents import load_people
-from tasks.io.gatehouse import Gated, hold_gate, unknown_version
+from tasks.io.gatehouse import Gated, hold_gate, show_production, unknown_version
 from tasks.io.models import load
 from tasks.io.provenance import author
 from tasks.io.workbench import Workbench
@@ -88,6 +88,7 @@ def write_review(bench: Workbench, review: Review) -> None:
         fault = unsigned(review, people.named(review.reviewer)) or (weakness(review, grounds) if review.verdict == "approve" else None)
         if fault is not None:
             raise AccessError(f"The review is not taken: {fault}.", fix="Run: equipoise keys new NAME, and have the key added to configs/reviewers.yaml.")
+        people.authorise("review", review.reviewer)
     body = {name: value for name, value in vars(review).items() if name not in ("case", "version", "at")}
     bench.ledger.append(bench.case.case, "reviewed", review.version, body)
     bench.registry.set_tags(bench.case.case, review.version, {"equipoise.review": review.words})
@@ -115,7 +116,9 @@ def promote_version(bench: Workbench, version: int) -> Promotion:
         raise unknown_version(bench, events, version)
     previous = production_version(events)
     if previous == version:
-        bench.registry.set_alias(case, "production", version)
+        change = last_change(events)
+        assert change is not None  # it is in production by an entry
+        show_production(bench, change)
         say(f"{case} version {version} is already in production")
         return Promotion(version, True, (), previous)
     gated = hold_gate(bench, events, version)
@@ -124,8 +127,7 @@ def promote_version(bench: Workbench, version: int) -> Promotion:
         say(f"{case} version {version} is not promoted:" + "".join(f"\n  - {reason}" for reason in gated.missing))
         return Promotion(version, False, gated.missing, previous)
     load(bench.registry.fetch_model(case, version, bench.archive.evidence(gated.evidence)["model"]))  # what cannot be served is not promoted
-    ledger.append(case, "promoted", version, {"previous": previous, "by": by, **gated.body}, expected=head)
-    bench.registry.set_alias(case, "production", version)
+    show_production(bench, ledger.append(case, "promoted", version, {"previous": previous, "by": by, **gated.body}, expected=head))
     say(f"{case} version {version} is in production" + (f", after version {previous}" if previous else ""))
     return Promotion(version, True, (), previous)
 
@@ -146,8 +148,8 @@ def roll_back(bench: Workbench, why: str = "") -> tuple[int, int]:
     registered = registration(ledger.events(case), turns[-2])
     assert registered is not None  # only a registered version is promoted
     load(bench.registry.fetch_model(case, turns[-2], registered.body["model"]))
-    ledger.append(case, "rolled back", turns[-2], {"from": turns[-1], "why": why, "by": by, "evidence": registered.body["evidence"]}, expected=head)
-    bench.registry.set_alias(case, "production", turns[-2])
+    body = {"from": turns[-1], "why": why, "by": by, "evidence": registered.body["evidence"]}
+    show_production(bench, ledger.append(case, "rolled back", turns[-2], body, expected=head))
     say(f"{case} is back to version {turns[-2]}, from version {turns[-1]}")
     return turns[-1], turns[-2]
 

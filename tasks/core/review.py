@@ -175,6 +175,11 @@ def production_version(events: Sequence[Event]) -> int | None:
     return next(reversed(served_in_turn(events)), None)
 
 
+def last_change(events: Sequence[Event]) -> Event | None:
+    """The entry that made production what it is."""
+    return next((event for event in reversed(events) if event.kind in ("promoted", "rolled back")), None)
+
+
 def retired(events: Sequence[Event], version: int) -> bool:
     """Whether a version was retired: it is never served again."""
     return any(event.kind == "retired" and event.version == version for event in events)

@@ -15,6 +15,9 @@ from tasks.core.review import CARD_PARTS, Event, Grounds, production_version, re
 from tasks.io.documents import load_people
 from tasks.io.workbench import Workbench
 
+SHOWN = "equipoise.in_production_since_entry"
+"""Tag of a version: the ledger's entry that the alias `production` followed last."""
+
 
 @dataclass(frozen=True)
 class Gated:
@@ -62,6 +65,19 @@ def hold_gate(bench: Workbench, events: Sequence[Event], version: int) -> Gated:
     grounds = Grounds(digest, card, registered.body["author"], load_people(bench.home.project), bench.case.review, today)
     missing = what_is_missing(events, version, decision.reasons, parts, grounds)
     return Gated(version, decision, tuple(missing), digest, card, production if production != version else None)
+
+
+def show_production(bench: Workbench, change: Event) -> None:
+    """Let MLflow show what the ledger has recorded: the alias, and on the version the entry that it stands for."""
+    assert change.version is not None
+    bench.registry.set_alias(bench.case.case, "production", change.version)
+    bench.registry.set_tags(bench.case.case, change.version, {SHOWN: str(change.sequence)})
+
+
+def was_shown(bench: Workbench, change: Event) -> bool:
+    """Whether the alias has followed an entry. Where it has not, a crash came between, and the alias was not moved by hand."""
+    assert change.version is not None
+    return bench.registry.version(bench.case.case, change.version).tags.get(SHOWN) == str(change.sequence)
 
 
 def card_parts(bench: Workbench, version: int) -> dict[str, str]:

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from tasks.core.catalogue import Source
-from tasks.core.errors import DataError, UnavailableError
+from tasks.core.errors import ConflictError, DataError, IntegrityError, UnavailableError
+from tasks.io.ledger import Ledger
 from tasks.io.sources import months_of, read_source
 
 PASSWORD = "p@ss/wörd:%41 ${X}"  # noqa: S105  # characters that mean something in a URL
@@ -94,6 +97,43 @@ def location(server: str) -> str:
 @pytest.fixture(autouse=True)
 def _password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_TEST_PG_PASSWORD", PASSWORD)
+
+
+def test_of_twenty_promotions_on_postgresql_one_wins(server: str) -> None:
+    """Twenty writers that saw the same head promote at once: one entry, the chain holds, and a changed row is found."""
+    host, rest = server.split(":")
+    port, database = rest.split("/")
+    url = sa.URL.create("postgresql+psycopg", "equipoise", PASSWORD, host, int(port), database)
+    text = url.render_as_string(hide_password=False)
+    ledger = Ledger(text)
+    ledger.append("boston", "registered", 1, {"evidence": "e", "ü": "é"})
+    head, ready = ledger.head(), Barrier(20)
+
+    def attempt(version: int) -> bool:
+        own = Ledger(text)
+        own.head()
+        ready.wait()
+        try:
+            own.append("boston", "promoted", version, {}, expected=head)
+        except ConflictError:
+            return False
+        finally:
+            own.close()
+        return True
+
+    with ThreadPoolExecutor(20) as pool:
+        won = list(pool.map(attempt, range(1, 21)))
+    assert won.count(True) == 1
+    assert [event.version for event in ledger.events("boston") if event.kind == "promoted"] == [won.index(True) + 1]
+    pin = ledger.pin()
+    ledger.hold_against(pin)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE events SET version = 7 WHERE sequence = 2"))
+    engine.dispose()
+    with pytest.raises(IntegrityError, match="Entry 2 is not what was written there"):
+        ledger.events()
+    ledger.close()
 
 
 def test_a_table_is_read_with_its_types(location: str) -> None:
