@@ -98,7 +98,7 @@ def fit_candidate(bench: Workbench, window: Window, spec: CandidateSpec, old: Ol
     candidate = build(spec, bench.case, bench.kinds)
     candidate.fit(*window.rows("train"), validation=window.rows("validation"), previous=None if old is None else old.train)
     seconds = time.perf_counter() - started
-    say(f"fitted {spec.name} in {seconds:.1f} s")
+    say(f"fitted {spec.name} in {seconds:.1f} s" + "".join(f"; {note}" for note in candidate.notes))
     tables = (predictions_table(candidate, *window.rows(part)) for part in ("validation", "test"))
     return Fitted(spec.name, candidate, seconds, *tables)
 

@@ -199,6 +199,11 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
         with self._at(""), threads(len(frame)):
             return self._scores(frame)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What fitted steps have to say to whoever reads the results, such as a bound that was not met."""
+        return tuple(note for step in (self.model_, *(one.step for one in self.post_)) if (note := getattr(step, "note_", "")))
+
     def unseen(self, frame: pd.DataFrame) -> dict[str, int]:
         """Rows for each cohort that fitting did not show and that takes a step's fallback; empty when all are known."""
         check_is_fitted(self, "model_")
@@ -224,6 +229,8 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
 
     def _matrix(self, frame: pd.DataFrame) -> Any:
         """Raw rows as the estimator reads them."""
+        if not len(frame):
+            raise DataError("there are no rows to predict.", fix="Look at the snapshot: a period without rows has no predictions.")
         labels = {by: self._groups(frame, by) for stage in self.pre_ for by in stage.aims(predicting=True)}
         columns = tidy(frame, self.kinds)
         X: Any = columns if self.vocabulary_ is None else pd.DataFrame(self.vocabulary_.transform(columns))

@@ -249,3 +249,12 @@ def test_a_failed_fit_leaves_the_fitted_model_as_it_was() -> None:
     with pytest.raises(DataError):
         model.fit(frame.assign(größe=np.nan), y)
     np.testing.assert_array_equal(model.predict_score(frame), before)
+
+
+
+
+def test_no_rows_are_refused_in_our_words() -> None:
+    """A batch without rows is said to be one; scikit-learn would speak of samples."""
+    candidate = fitted(make_candidate())
+    with pytest.raises(DataError, match="there are no rows to predict"):
+        candidate.predict(make_rows()[0].iloc[:0])

@@ -76,14 +76,27 @@ class ExponentiatedGradient(Reduction):
         bounded = self.constraint == "bounded_group_loss"
         if bounded and self.upper_bound is None:
             raise CaseError("`bounded_group_loss` needs `upper_bound` in `params`.", fix="Write the greatest loss allowed, between 0 and 1.")
-        oracle, labels, moment = self._begin(X, y, groups, {"upper_bound": float(self.upper_bound or 0)} if bounded else {"difference_bound": self.eps})
+        oracle, labels, moment = self._reduced(X, y, groups, {"upper_bound": float(self.upper_bound or 0)} if bounded else {"difference_bound": self.eps})
         search = reductions.ExponentiatedGradient(oracle, moment, eps=self.eps, max_iter=self.max_iter, nu=self.nu)
         search.fit(np.arange(len(labels))[:, None], labels, sensitive_features=groups.astype(str))
         self.n_iter_ = search.last_iter_ + 1
         weights = search.weights_[search.weights_ > 1e-9]  # the linear programme leaves specks of its tolerance
         self.members_ = [released(search.predictors_[index]) for index in weights.index]
         self.weights_ = weights.to_numpy(dtype=np.float64) / float(weights.sum())
+        if bounded:
+            answers = sum(weight * search.predictors_[index].predict(None) for index, weight in zip(weights.index, self.weights_, strict=True))
+            self.note_ = self._unmet(np.abs(np.asarray(answers) - labels), groups.astype(str))
         return self
+
+    def _unmet(self, errors: Floats, groups: Labels) -> str:
+        """What to tell where the bound is not kept on the training rows: it may be less than any such model can reach. Empty where it is."""
+        losses = errors**2 if not is_classifier(self) and self.loss in (None, "square") else errors
+        names, which = np.unique(groups, return_inverse=True)
+        means = np.bincount(which, losses) / np.bincount(which)
+        worst, bound = int(np.argmax(means)), float(self.upper_bound or 0)
+        if means[worst] <= bound + 2 * self.eps:
+            return ""
+        return f"the bound of {bound:g} is not met: {names[worst]} has {means[worst]:.3g} on the training rows. Allow more, or change the estimator."
 
     def expected(self, X: Any) -> Floats:
         """The members' weighted mean answer, shape (n,): binary, the weight on answer 1; regression, the prediction."""
@@ -99,7 +112,7 @@ class ExponentiatedGradient(Reduction):
             keys = row_keys(np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64).T)
         return np.asarray(self.classes_[(lots(keys, self.seed) < expected).astype(np.intp)])
 
-    def _score(self, X: Any) -> Floats:
+    def _score(self, X: Any, **metadata: Any) -> Floats:  # noqa: ARG002  # the base takes what steps request
         return np.asarray(sum(weight * np.asarray(positive_score(member, X)) for weight, member in zip(self.weights_, self.members_, strict=True)))
 
 

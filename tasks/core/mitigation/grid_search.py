@@ -48,7 +48,7 @@ class GridSearch(Reduction):
         """Fit the grid, keep the best. Raises CaseError without sample weights, DataError for a group without the rate to equalise."""
         from fairlearn import reductions
 
-        oracle, labels, moment = self._begin(X, y, groups, {})
+        oracle, labels, moment = self._reduced(X, y, groups, {})
         search = reductions.GridSearch(oracle, moment, constraint_weight=self.constraint_weight, grid_size=self.grid_size, grid_limit=self.grid_limit)
         search.fit(np.arange(len(labels))[:, None], labels, sensitive_features=groups.astype(str))
         self.estimator_ = released(search.predictors_[search.best_idx_])
@@ -60,7 +60,7 @@ class GridSearch(Reduction):
         answers = decision(self.estimator_, X)
         return np.asarray(self.classes_[answers]) if is_classifier(self) else self._in_label_units(answers)
 
-    def _score(self, X: Any) -> Floats:
+    def _score(self, X: Any, **metadata: Any) -> Floats:  # noqa: ARG002  # the base takes what steps request
         return np.asarray(positive_score(self.estimator_, X))
 
 

@@ -52,6 +52,7 @@ def label_cohorts(frame: pd.DataFrame, conditions: Mapping[str, str], *, fitting
         table = pl.from_pandas(frame[used])
     except (TypeError, ValueError) as error:  # Arrow's errors are these
         raise DataError(f"one of the columns {', '.join(used)} holds values of several types: {error}.", where="cohorts", fix="Give it one type.") from error
+    table = table.with_columns(pl.lit(None).alias(name) for name in used if table[name].null_count() == len(table))  # of no type, it compares with any
     inside = np.array([series.to_numpy() for series in memberships(table, parsed)], dtype=bool)
     count = inside.sum(axis=0)
     if fitting and (count > 1).any():

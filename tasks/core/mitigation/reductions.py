@@ -5,23 +5,18 @@ loss: Agarwal, Dudik and Wu, Fair regression, 2019. fairlearn does the search; i
 so only fitted estimators and their weights are taken from them.
 """
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import ClassifierMixin, RegressorMixin, clone, is_classifier
-from sklearn.utils import get_tags
+from sklearn.base import clone, is_classifier
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tasks.core.errors import CaseError, DataError
-from tasks.core.mitigation.base import Floats, Labels, Step, decision, fitted, needs_labels, needs_weights
-from tasks.core.mitigation.told_apart import needs_both
+from tasks.core.mitigation.base import Floats, Labels, decision, fitted, needs_labels, needs_weights
+from tasks.core.mitigation.fitter import Fitter
 
 PARITIES = {  # constraint: the labels each group must have for its rate to exist
     "demographic_parity": (),
@@ -33,44 +28,28 @@ PARITIES = {  # constraint: the labels each group must have for its rate to exis
 LOSSES = {"binary": ("zero_one",), "regression": ("square", "absolute")}
 
 
-class Reduction(Step):
+class Reduction(Fitter):
     """An `in` step that fits its estimator several times on weighted rows, until what it answers keeps a constraint.
 
     It is a classifier or a regressor as its estimator is. It takes no sample weights: the reduction's own take their place.
     """
 
-    role = "in"
     aimed = True
     constraints: ClassVar[dict[str, tuple[str, ...]]] = {"binary": (*PARITIES, "bounded_group_loss"), "regression": ("bounded_group_loss",)}
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
-    estimator: Any
     constraint: str
     loss: str | None
 
-    def __sklearn_tags__(self) -> Any:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type, tags.regressor_tags = inner.estimator_type, inner.regressor_tags
-        tags.input_tags.sparse = inner.input_tags.sparse
-        tags.classifier_tags = inner.classifier_tags and replace(inner.classifier_tags, multi_class=False)
-        tags.target_tags.required = True
-        return tags
-
-    def _begin(self, X: Any, y: NDArray[Any], groups: Labels, bounds: dict[str, float]) -> tuple["Oracle", NDArray[Any], Any]:
+    def _reduced(self, X: Any, y: NDArray[Any], groups: Labels, bounds: dict[str, float]) -> tuple["Oracle", NDArray[Any], Any]:
         """The oracle over X, the labels as the reduction takes them, and the constraint with its objective.
 
         `bounds` goes to fairlearn's constraint. Raises CaseError for an estimator without sample weights and a loss that
         does not fit the task, DataError for a group without the rate to equalise and for labels that are all equal.
         """
         needs_weights(self.estimator)
-        X, y = validate_data(self, X, y, accept_sparse="csr", ensure_all_finite=False)  # the estimator says which gaps it takes
+        X, y = self._begin(X, y)
         binary = is_classifier(self.estimator)
-        if binary:
-            check_classification_targets(y)
-            needs_both(y, "training")
-            self.classes_, y = np.unique(y, return_inverse=True)
-            if len(self.classes_) > 2:
-                raise ValueError("Only binary classification is supported. The type of the target is multiclass.")
-        elif np.ptp(y) == 0:
+        if not binary and np.ptp(y) == 0:
             raise DataError("all training labels are equal, so there is no loss to bound.", fix="Check the target column.")
         needs_labels(y, groups, PARITIES.get(self.constraint, ()), "training")
         self.low_, self.range_ = (0.0, 1.0) if binary else (float(np.min(y)), float(np.ptp(y)))
@@ -101,25 +80,8 @@ class Reduction(Step):
         made = {"zero_one": reductions.ZeroOneLoss, "square": reductions.SquareLoss, "absolute": reductions.AbsoluteLoss}[loss]
         return BoundedGroupLoss(made() if binary else made(0, 1), **bounds)
 
-    def score(self, X: Any, y: NDArray[Any]) -> float:
-        """Accuracy, or R^2 of a regression, as scikit-learn has it."""
-        return float((ClassifierMixin if is_classifier(self) else RegressorMixin).score(self, X, y))
-
-    def _checked(self, X: Any) -> Any:
-        check_is_fitted(self)
-        return validate_data(self, X, accept_sparse="csr", ensure_all_finite=False, reset=False)
-
     def _in_label_units(self, answers: Any) -> Floats:
         return np.asarray(self.low_ + self.range_ * np.asarray(answers, dtype=np.float64))
-
-    def _score(self, X: Any) -> Floats:
-        raise NotImplementedError
-
-    @available_if(is_classifier)  # type: ignore[untyped-decorator]  # scikit-learn carries no types
-    def predict_proba(self, X: Any) -> Floats:
-        """Probabilities of 0 and 1, shape (n, 2): a mixture's weighted mean, or the chosen estimator's own."""
-        score = self._score(self._checked(X))
-        return np.column_stack([1 - score, score])
 
 
 def _parity_moment(constraint: str, estimator: Any, y: NDArray[Any], bounds: dict[str, float]) -> Any:

@@ -188,3 +188,14 @@ def test_what_cannot_be_equalised_is_refused() -> None:
         ExponentiatedGradient(LogisticRegression(), "bounded_group_loss", upper_bound=0.1, loss="absolute").fit(X, y, groups=groups)
     with pytest.raises(CaseError, match="needs `upper_bound`"):
         ExponentiatedGradient(LogisticRegression(), "bounded_group_loss").fit(X, y, groups=groups)
+
+
+def test_a_bound_that_cannot_be_met_is_said():
+    """A group whose labels are noise cannot be told to a loss of 0.001: the step says so and by how much; a bound it keeps says nothing."""
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(400, 2)), np.repeat(["a", "b"], 200)
+    y = X[:, 0] + np.where(groups == "b", rng.normal(size=400), 0.0)
+    tight = ExponentiatedGradient(LinearRegression(), "bounded_group_loss", upper_bound=0.001, max_iter=5, eps=0.001).fit(X, y, groups=groups)
+    assert tight.note_.startswith("the bound of 0.001 is not met: b has 0.0")
+    loose = ExponentiatedGradient(LinearRegression(), "bounded_group_loss", upper_bound=0.5, max_iter=5).fit(X, y, groups=groups)
+    assert loose.note_ == ""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tasks.core.errors import DataError
-from tasks.core.mitigation.groups import label_groups
+from tasks.core.mitigation.groups import label_cohorts, label_groups
 
 
 def test_columns_are_binned_and_crossed_in_order() -> None:
@@ -29,3 +29,9 @@ def test_a_missing_or_mistyped_column_is_named() -> None:
         label_groups(pd.DataFrame({"Sex": ["F"]}), {"sex": "categorical"}, {})
     with pytest.raises(DataError, match="column `B` should be numeric"):
         label_groups(pd.DataFrame({"B": ["high"]}), {"B": "numeric"}, {"B": [390]})
+
+
+def test_a_column_without_a_value_is_in_no_stated_cohort_whatever_its_type():
+    """A batch in which nobody's age is known, read as text by whoever made it, meets no condition on age, and is the rest."""
+    frame = pd.DataFrame({"age": pd.Series([None, None], dtype=object)})
+    assert label_cohorts(frame, {"old": "age > 40", "others": "rest"}, fitting=False).tolist() == ["others", "others"]
