@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_attribute, cli_evaluation, cli_governance, terminal
+from flows import cli_attribute, cli_documents, cli_evaluation, cli_governance, cli_proof, cli_register, terminal
 from tasks.core.errors import EquipoiseError
 from tasks.io import warmup
 
@@ -131,12 +131,16 @@ for command in (
     cli_governance.retire,
     cli_governance.ledger,
     cli_governance.prune,
+    cli_proof.verify,
+    cli_proof.bundle,
+    cli_documents.documents,
+    cli_register.register,
+    cli_evaluation.evaluate,
+    cli_evaluation.compare,
+    cli_evaluation.guide,
+    cli_attribute.attribute,
 ):
     app.command()(command)
-app.command()(cli_evaluation.evaluate)
-app.command()(cli_evaluation.compare)
-app.command()(cli_evaluation.guide)
-app.command()(cli_attribute.attribute)
 
 
 @app.command()

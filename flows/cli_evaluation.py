@@ -72,6 +72,8 @@ def compare(
         if "newly_failing" in result:
             count = len(result["newly_failing"][name])
             terminal.line(f"{count:,} of {result['rows_compared']:,} rows are told rightly by {result['baseline']} and wrongly by {name}")
+    for name, commit in result["code"].items():
+        terminal.line(f"{name} was made with commit {commit.removesuffix('+changes')[:12]}" + (" and changes" if commit.endswith("+changes") else ""))
     terminal.closing(
         made=f"{result['baseline']} beside {', '.join(others)} on {result['rows_compared']:,} rows" + (f" in {json_file}" if json_file else ""),
         look="make serve, then the run `compare` in MLflow",

@@ -65,17 +65,39 @@ def review(
     notes: Annotated[str, typer.Option(metavar="TEXT", help="What you looked at, and why you decide so.")] = "",
     conditions: Annotated[str, typer.Option(metavar="TEXT", help="What must hold for your approval to stand.")] = "",
     expires: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="The last day your approval holds.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Sign what waits in the version's tags `review.*` in MLflow.")] = False,
+    print_signature: Annotated[
+        bool, typer.Option("--print-signature", help="With --pending: only print the signature, for the paused run's form in Prefect.")
+    ] = False,
 ) -> None:
     """Show what a reviewer signs: card, gate, comparison with production, drift. With a verdict: sign it and enter it into the record."""
     until = _date(expires)
+    if pending and (approve is not None or reviewer or notes or conditions or until):
+        raise typer.BadParameter("takes everything from the version's tags in MLflow", param_hint="--pending")
+    if print_signature and not pending:
+        raise typer.BadParameter("goes with --pending", param_hint="--print-signature")
     with terminal.session(f"Review of {case} version {version}"):
         from tasks.io.reviewing import review_view
         from tasks.io.workbench import Workbench
 
         bench = Workbench.open(case)
         view = review_view(bench, version)
-        if approve is not None:
+        if pending:
+            from tasks.io.pending import pending_review
+
+            asked = pending_review(bench, version)
+            approve, reviewer, notes, conditions, until = asked.verdict == "approve", asked.reviewer, asked.notes, asked.conditions, asked.expires
+            terminal_governance.review(view)
+            terminal.line(f"You sign: {asked.verdict} by {reviewer}: {notes or 'no notes'}" + "".join(f"; {text}" for text in (conditions, expires) if text))
+        if approve is not None and not print_signature:
             _enter(bench, version, approve=approve, reviewer=reviewer, notes=notes, conditions=conditions, expires=until)
+        if print_signature:
+            terminal.line(_signed(bench, version, approve=approve, reviewer=reviewer, notes=notes, conditions=conditions, expires=until).signature)
+    if print_signature:
+        terminal.closing(
+            made="a signature, and no entry yet", look="the paused run `review` in Prefect", then="resume that run with the line above as its signature"
+        )
+        return
     if approve is None:
         terminal_governance.review(view)
         terminal.closing(
@@ -91,13 +113,20 @@ def review(
     )
 
 
-def _enter(bench: Any, version: int, *, approve: bool, reviewer: str, notes: str, conditions: str, expires: dt.date | None) -> None:
+def _enter(bench: Any, version: int, **verdict: Any) -> None:
+    from tasks.promotion import write_review
+
+    write_review.fn(bench, _signed(bench, version, **verdict))
+
+
+def _signed(bench: Any, version: int, *, approve: bool | None, reviewer: str, notes: str, conditions: str, expires: dt.date | None) -> Any:
+    """The review with the signature of the reviewer's key on this machine."""
     from tasks.io.keys import load_key, needs_passphrase
-    from tasks.promotion import signed, statement, write_review
+    from tasks.promotion import signed, statement
 
     made = statement(bench, version, verdict="approve" if approve else "reject", reviewer=reviewer, notes=notes, conditions=conditions, expires=expires)
     key = load_key(made.reviewer, _passphrase(f"Passphrase of {made.reviewer}'s key") if needs_passphrase(made.reviewer) else "")
-    write_review.fn(bench, signed(made, key))
+    return signed(made, key)
 
 
 def ledger(

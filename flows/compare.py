@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.comparison import compare_versions, later_rows, predict_with_versions, unseen_rows, versions_to_compare
+from tasks.comparison import code_of, compare_versions, later_rows, predict_with_versions, unseen_rows, versions_to_compare
 from tasks.evaluation_runs import log_comparison
 from tasks.io.workbench import Workbench
 from tasks.reports import report_comparison
@@ -28,4 +28,4 @@ def compare(case: str = "boston", versions: list[int] | None = None, period: str
     comparison = compare_versions(bench, chosen, tables)
     run = log_comparison(bench, comparison, list(chosen.registered))
     report_comparison(bench, comparison, list(chosen.registered))
-    return {"case": case, "run": run, "rows_compared": len(frame), **comparison.to_dict()}
+    return {"case": case, "run": run, "rows_compared": len(frame), "code": code_of(bench, chosen), **comparison.to_dict()}

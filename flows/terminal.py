@@ -135,9 +135,9 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def add(rows: Table, *cells: object) -> None:
+def add(made: Table, *cells: object) -> None:
     """One row, every cell escaped."""
-    rows.add_row(*(escape(str(cell)) for cell in cells))
+    made.add_row(*(escape(str(cell)) for cell in cells))
 
 
 def show(what: Any) -> None:
@@ -149,39 +149,41 @@ def months(found: Sequence[Mapping[str, Any]]) -> None:
     """Scored periods and their drift."""
     if not found:
         return
-    rows = table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
+    shown = table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
     for month in found:
         prediction = month["prediction"]
-        shown = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
+        answer = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
         add(
-            rows,
+            shown,
             month["period"],
             f"{month['rows']:,}",
             "DRIFTED" if month["drifted"] else "ok",
             f"{month['share']:.2f}",
             ", ".join(month["drifted_columns"]) or "–",
-            shown,
+            answer,
         )
-    show(rows)
+    show(shown)
 
 
 def candidates(result: Mapping[str, Any]) -> None:
     """Candidates and their overall metrics on test."""
     names = list(result["candidates"][0]["metrics"])
-    rows = table("Candidates, on test", "candidate", *names)
+    shown = table("Candidates, on test", "candidate", *names)
     for one in result["candidates"]:
         name = f"{one['name']} (chosen)" if one["name"] == result["chosen"] else one["name"]
-        add(rows, name, *(f"{one['metrics'][metric]:.3f}" if metric in one["metrics"] else "–" for metric in names))
-    show(rows)
+        add(shown, name, *(f"{one['metrics'][metric]:.3f}" if metric in one["metrics"] else "–" for metric in names))
+    show(shown)
 
 
 def cohorts(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """One metric on every cohort."""
-    rows = table(title, "cohort", "value", "95 % interval", "n", "verdict")
+    shown = table(title, "cohort", "value", "95 % interval", "n", "verdict")
     for row in rows:
         interval = "–" if row["low"] is None or row["high"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        add(rows, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"])
-    show(rows)
+        add(
+            shown, row["cohort"], "–" if row["value"] is None else f"{row['value']:.3f}", interval, "–" if row["n"] is None else f"{row['n']:,}", row["verdict"]
+        )
+    show(shown)
 
 
 def sweep(rows: Sequence[Mapping[str, Any]], chosen: str) -> None:
@@ -189,12 +191,12 @@ def sweep(rows: Sequence[Mapping[str, Any]], chosen: str) -> None:
     if not rows:
         return
     title = "Sweep, on validation; * on the front: no other is better in everything"
-    rows = table(title, "candidate", "performance", "worst cohort", "gap", "BTC", "kg CO2e", "")
+    shown = table(title, "candidate", "performance", "worst cohort", "gap", "BTC", "kg CO2e", "")
     for row in rows:
         name = f"{'* ' if row['front'] else '  '}{row['candidate']}" + (" (chosen)" if row["candidate"] == chosen else "")
         figures = ("–" if row[key] is None else f"{row[key]:.3g}" for key in ("performance", "worst_cohort", "gap", "btc", "kg_co2e"))
-        add(rows, name, *figures, "" if row["outcome"] == "finished" else f"{row['outcome']}: {row['reason']}")
-    show(rows)
+        add(shown, name, *figures, "" if row["outcome"] == "finished" else f"{row['outcome']}: {row['reason']}")
+    show(shown)
 
 
 ARROWS = {"better": "▲ better", "worse": "▼ worse", "changed": "◆ changed", "no evidence": "no evidence"}
@@ -207,27 +209,27 @@ def changes(rows: Sequence[Mapping[str, Any]], baseline: str, model: str = "this
         return "–" if value is None else f"{value:{sign}.3f}"
 
     for metric in dict.fromkeys(row["metric"] for row in rows):
-        rows = table(f"{metric}: {model}, compared with {baseline}", "cohort", "value", "delta", "95 % interval", "verdict")
+        shown = table(f"{metric}: {model}, compared with {baseline}", "cohort", "value", "delta", "95 % interval", "verdict")
         for row in (row for row in rows if row["metric"] == metric):
             interval = "–" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
-            add(rows, row["cohort"], signed(row["value"], ""), signed(row["delta"]), interval, ARROWS[row["verdict"]])
-        show(rows)
+            add(shown, row["cohort"], signed(row["value"], ""), signed(row["delta"]), interval, ARROWS[row["verdict"]])
+        show(shown)
     shares = {row["cohort"]: (row["btc"], row["bec"]) for row in rows if not row["btc"] is row["bec"] is None}
     if shares:
-        rows = table("Of what was right, the share still right (BTC); of what was wrong, still wrong (BEC)", "cohort", "BTC", "BEC")
+        shown = table("Of what was right, the share still right (BTC); of what was wrong, still wrong (BEC)", "cohort", "BTC", "BEC")
         for cohort, (btc, bec) in shares.items():
-            add(rows, cohort, signed(btc, ""), signed(bec, ""))
-        show(rows)
+            add(shown, cohort, signed(btc, ""), signed(bec, ""))
+        show(shown)
 
 
 def slices(found: Sequence[Mapping[str, Any]]) -> None:
     """Error slices; each condition can be pasted into a case's `cohorts.where`."""
     if not found:
         return
-    rows = table("Error slices: conditions that can be pasted into cohorts.where", "condition", "n", "errors", "95 % interval of the effect", "confirmed")
+    shown = table("Error slices: conditions that can be pasted into cohorts.where", "condition", "n", "errors", "95 % interval of the effect", "confirmed")
     for one in found:
-        add(rows, one["condition"], f"{one['n']:,}", f"{one['value']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", "yes" if one["confirmed"] else "no")
-    show(rows)
+        add(shown, one["condition"], f"{one['n']:,}", f"{one['value']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", "yes" if one["confirmed"] else "no")
+    show(shown)
 
 
 def findings(found: Sequence[Any]) -> None:
@@ -240,11 +242,11 @@ def findings(found: Sequence[Any]) -> None:
 
 def status(case: str, rows: Sequence[tuple[str, str]]) -> None:
     """What there is of a case."""
-    rows = table(f"Status of {case}", "what", "state")
-    rows.columns[1].justify = "left"
+    shown = table(f"Status of {case}", "what", "state")
+    shown.columns[1].justify = "left"
     for row in rows:
-        add(rows, *row)
-    show(rows)
+        add(shown, *row)
+    show(shown)
 
 
 def story(summary: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from tasks.evaluation import beside_baseline, choose, evaluate_predictions, hold
 from tasks.io.emissions import EmissionsResult, track
 from tasks.io.workbench import Workbench
 from tasks.reports import report_training
-from tasks.tracking import Trained, Training, known_training, log_training, register
+from tasks.tracking import Trained, Training, known_training, log_training, may_register, register
 from tasks.training import ask_old_model, finish, fit_candidate, judged, load_window, reference_of, search_sweep
 
 
@@ -22,6 +22,7 @@ def train(case: str = "boston", period: str | None = None, sweep: bool = False) 
     period: YYYY-MM. sweep: also try what the case's `sweep` lists.
     """
     bench = Workbench.open(case)
+    may_register(bench)
     planned = product(bench.case) if sweep else ()
     with track(country=bench.case.carbon.country, name="train") as meter:
         window = load_window(bench, period)

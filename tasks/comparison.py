@@ -57,6 +57,11 @@ def versions_to_compare(bench: Workbench, asked: Sequence[int]) -> Versions:
     return Versions(found)
 
 
+def code_of(bench: Workbench, versions: Versions) -> dict[str, str]:
+    """The commit that each version was made with, `+changes` when files differed from it, by `version N`."""
+    return {f"version {version}": str(bench.archive.evidence(event.body["evidence"])["code"]) for version, event in versions.registered.items()}
+
+
 @step("choose rows to compare on")
 def unseen_rows(bench: Workbench, versions: Versions, windows: Windows) -> tuple[pd.DataFrame, pd.Series]:
     """Rows and target of the newest window's test part that no version was fitted or chosen on. `windows` by version.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -20,13 +20,14 @@ from tasks.core.report import records as frame_records
 from tasks.core.review import production_version
 from tasks.core.suppression import publish
 from tasks.core.sweep import needs_old_model
-from tasks.io.documents import case_digest
+from tasks.io.documents import case_digest, load_people
 from tasks.io.emissions import EmissionsResult
 from tasks.io.models import dump
-from tasks.io.provenance import author, code_version, environment, lock_digest
+from tasks.io.provenance import author, code_diff, code_version, environment, lock_digest
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, now, say, step
 
+DIFF = "changes.diff"
 FIGURES = 2  # a picture for each of the first so many metrics
 
 
@@ -64,13 +65,15 @@ class Training:
     comparison: Mapping[str, Any]
     specs: tuple[CandidateSpec, ...]
     sweep: pd.DataFrame | None = None
+    given: Mapping[str, str] = field(default_factory=dict)  # what makes a model trained elsewhere the same
+    code: Mapping[str, bytes] = field(default_factory=dict)  # files that made it, by name
 
     @property
     def choice(self) -> Trained:
         return next(one for one in self.trained if one.name == self.chosen)
 
 
-def identity(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> dict[str, Any]:
+def identity(bench: Workbench, digests: Mapping[str, str], *, sweep: bool, given: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What makes two trainings the same: the case, the catalogue, the snapshots, the code and the locked dependencies; where
     candidates are held against an old model, which; and whether the sweep was searched.
     """
@@ -78,6 +81,7 @@ def identity(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> di
     return (
         old
         | ({"sweep": True} if sweep else {})
+        | ({"given": dict(given)} if given else {})
         | {
             "case": case_digest(bench.case),
             "catalogue": digest_of(bench.dataset.record()),
@@ -89,9 +93,9 @@ def identity(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> di
 
 
 @step("look for the same training")
-def known_training(bench: Workbench, digests: Mapping[str, str], *, sweep: bool) -> dict[str, Any] | None:
+def known_training(bench: Workbench, digests: Mapping[str, str], *, sweep: bool, given: Mapping[str, str] | None = None) -> dict[str, Any] | None:
     """What an earlier, identical training returned; None when there is none."""
-    wanted = digest_of(identity(bench, digests, sweep=sweep))
+    wanted = digest_of(identity(bench, digests, sweep=sweep, given=given))
     for event in reversed(bench.ledger.events(bench.case.case)):
         if event.kind == "registered" and event.body["identity"] == wanted:
             say(f"nothing has changed since version {event.version} was trained: it stands")
@@ -99,11 +103,16 @@ def known_training(bench: Workbench, digests: Mapping[str, str], *, sweep: bool)
     return None
 
 
+def may_register(bench: Workbench) -> str:
+    """The name of whoever registers. Raises: AccessError when they may not."""
+    return load_people(bench.home.project).authorise("register", author())
+
+
 @step("log to MLflow")
 def log_training(bench: Workbench, training: Training) -> str:
     """One parent run, one child run for each candidate. Returns the parent's run id."""
     case, runs = bench.case, bench.runs
-    known = identity(bench, training.digests, sweep=training.sweep is not None)
+    known = identity(bench, training.digests, sweep=training.sweep is not None, given=training.given)
     tags = {
         "equipoise.case": case.case,
         "equipoise.periods": ", ".join(training.periods),
@@ -145,6 +154,8 @@ def log_training(bench: Workbench, training: Training) -> str:
             artifacts={"sweep.csv": training.sweep.to_csv(index=False).encode(), "sweep.png": sweep_chart(training.sweep, training.chosen, case)},
         )
     runs.log_metrics(parent, {**training.choice.test.named("test"), "emissions_kg": training.emissions.kg, "energy_kwh": training.emissions.kwh})
+    if files := _code(bench, training):
+        runs.log_artifacts(parent, {f"code/{name}": data for name, data in files.items()})
     runs.finish(parent)
     say(f"logged {len(training.trained)} candidates to MLflow, run {parent}")
     return parent
@@ -156,8 +167,9 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
 
     Returns: the training's summary, JSON-ready, with the version's number.
     """
+    may_register(bench)
     case, store, chosen = bench.case, bench.store, training.choice
-    known = identity(bench, training.digests, sweep=training.sweep is not None)
+    known = identity(bench, training.digests, sweep=training.sweep is not None, given=training.given)
     model = dump(chosen.candidate)
     plain = {
         "case": case.model_dump(mode="json"),
@@ -189,6 +201,9 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
             digests={**training.digests, **objects, "code": known["code"], "lock": known["lock"]},
             emissions=training.emissions.sentence,
             alternatives=_alternatives(case.metrics.primary, training.trained),
+            spec=next(spec for spec in training.specs if spec.name == chosen.name),
+            dataset=bench.dataset,
+            comparison=training.comparison.get("comparison", ()),
         ),
     )
     evidence = manifest(
@@ -203,7 +218,10 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
         rows=dict(training.rows),
         periods=list(training.periods),
         author=author(),
+        code_files={name: store.put(data) for name, data in _code(bench, training).items()},
     )
+    links = {f"equipoise.snapshot.{what.replace(' ', '.')}": snapshot for what, snapshot in training.digests.items()} | {"equipoise.code": known["code"]}
+    links |= {f"equipoise.code_{'diff' if name == DIFF else 'file'}": f"{name} {evidence['code_files'][name]}" for name in evidence["code_files"]}
     digest = store.put_json(evidence)
     summary = {
         "chosen": chosen.name,
@@ -228,6 +246,8 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
             "equipoise.candidate": chosen.name,
             "equipoise.gate": "passed" if training.decision.passed else "not passed",
             **{f"card.{part}": text for part, text in case.card},
+            **links,
+            **flow_run(),
         },
     )
     bench.ledger.append(
@@ -268,6 +288,12 @@ def log_scoring(bench: Workbench, *, version: int, months: Sequence[Mapping[str,
         },
         tags={"equipoise.version": str(version), **emissions.tags, **flow_run()},
     )
+
+
+def _code(bench: Workbench, training: Training) -> dict[str, bytes]:
+    """The files of code that made a model, by name, and what the checkout has beyond its commit."""
+    diff = code_diff(bench.home.project)
+    return {**training.code, **({DIFF: diff} if diff else {})}
 
 
 def _candidate(one: Trained) -> dict[str, Any]:

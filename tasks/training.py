@@ -114,7 +114,8 @@ def ask_old_model(bench: Workbench, window: Window, baseline: Fitted) -> Old | N
     if registered is not None and version is not None and set(registered.body["inputs"]) <= set(window.frame.columns):
         model, name = load(bench.registry.fetch_model(bench.case.case, version, registered.body["model"])), f"version {version}"
     (train, _), (validation, labels) = window.rows("train"), window.rows("validation")
-    told = np.column_stack([model.predict(train), np.asarray(model.predict_score(train))])
+    answers, score = model.predict(train), model.predict_score(train)
+    told = np.column_stack([answers, answers if score is None else score])  # a model without probabilities is as sure as it can be
     return Old(name, told, np.column_stack([labels, model.predict(validation)]).astype(float))
 
 

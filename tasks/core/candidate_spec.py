@@ -71,7 +71,7 @@ PARAMS = "Further arguments of the method."
 class Estimator(Strict):
     """A scikit-learn estimator by its short name."""
 
-    kind: Literal["linear", "ridge", "logistic", "hist_gradient_boosting", "random_forest", "lightgbm"] = Field(
+    kind: Literal["linear", "ridge", "logistic", "hist_gradient_boosting", "random_forest", "lightgbm", "given"] = Field(
         description="Which estimator; lightgbm needs the extra of that name."
     )
     params: dict[str, Any] = Field(default_factory=dict, description="Constructor arguments of that estimator.")

@@ -202,6 +202,8 @@ class Case(Strict):
         if self.task == "regression" and not (self.target.positive is None and self.target.above is None):
             raise ValueError("target: `positive` and `above` are for binary cases")
         swept = [step for steps in (*self.sweep.pre, self.sweep.during, *self.sweep.post) for step in steps] if self.sweep else []
+        if "given" in {one.kind for one in (*(candidate.estimator for candidate in self.candidates), *(self.sweep.estimator if self.sweep else ()))}:
+            raise ValueError("candidates: an estimator `given` is what `equipoise register` brings; name another kind")
         if any(self.target.column in candidate.by for candidate in self.candidates) or any(self.target.column in getattr(step, "by", ()) for step in swept):
             raise ValueError("candidates: a step cannot aim at the target")
         return self

@@ -5,6 +5,7 @@ A catalogue entry is an ODCS v3 document, `catalog/<dataset>.yaml`. What Equipoi
 and `format`.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeVar, cast, get_args
@@ -29,6 +30,14 @@ SERVER_PROPERTIES = ("url", "table", "query", "format")
 """The custom properties that mean something here, of a column and of a server."""
 ROW_ID = "row_id"
 """Equipoise's own column: a row's identity within a period. No dataset declares it."""
+
+
+_SECRET = re.compile(
+    r"://[^:/@\s]*:(?!(\$\{\w+\})+@)[^@/\s]+@"  # user:password@
+    r"|[?&;](\w*(password|passwd|pwd|secret|token)|(access|api|secret|account)_?key|sig)=(?!\$\{)[^&;\s]",
+    re.IGNORECASE,
+)
+"""A secret written into a location instead of the name of a variable that holds it."""
 
 
 class RiskFlag(StrEnum):
@@ -238,6 +247,12 @@ def _source(server: Server, where: str) -> Source:
     location = own.get("url") or server.path or server.location
     if not isinstance(location, str) or not location:
         raise CaseError(f"{subject} does not say where the data is.", where=where, fix="Give `path`, or `url` in customProperties.")
+    if _SECRET.search(location):
+        raise CaseError(
+            f"{subject} has a secret written into its location.",
+            where=where,
+            fix="Write ${NAME} in its place and set the environment variable NAME; then change the secret, which others may have read.",
+        )
     table, query, shape = own.get("table"), own.get("query"), own.get("format") or server.format
     if table is not None or query is not None:
         if (table is None) == (query is None) or not isinstance(table or query, str) or shape is not None:

@@ -50,6 +50,7 @@ def digests(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for group in ("snapshots", "reports"):
         yield from ((f"{group[:-1]} {name}", digest) for name, digest in evidence.get(group, {}).items())
     yield from ((name, evidence[name]) for name in OBJECTS if name in evidence)
+    yield from ((f"code {name}", digest) for name, digest in evidence.get("code_files", {}).items())
 
 
 def card_digest(card: str, parts: Mapping[str, str]) -> str:

@@ -32,7 +32,7 @@ def public_key(text: str) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.removeprefix(PREFIX), validate=True))
     except (ValueError, binascii.Error) as error:
-        raise ValueError(f"{text!r} is not a public key: `ed25519:` and 44 characters, as `equipoise keys new` prints it") from error
+        raise ValueError("not a public key: `ed25519:` and 44 characters, as `equipoise keys new` prints it") from error
 
 
 def sign(key: Ed25519PrivateKey, statement: Mapping[str, Any]) -> str:

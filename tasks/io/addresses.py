@@ -5,6 +5,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from tasks.io.home import Home
 
@@ -38,6 +39,12 @@ def running_prefect(home: Home) -> str | None:
         if answer.status == 200:
             return f"{address}/api"
     return None
+
+
+def without_user(url: str) -> str:
+    """The address as it may be shown: without a user and a password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _noted(home: Home) -> dict[str, str]:

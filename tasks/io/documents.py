@@ -160,7 +160,8 @@ def _explain(error: ValidationError, model: type[BaseModel] = Case) -> str:
             parts.append(f"`{key}` is missing.")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+            secret = location[-1:] == ["key"]  # whoever pastes a private key there by mistake must not see it in a log
+            given = "" if secret or isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
             parts.append(f"`{key}`: {message}{given}." if key else f"{message}.")
     return " ".join(parts)
 

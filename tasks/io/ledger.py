@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks.core import chain
 from tasks.core.digests import canonical_json, digest_of
-from tasks.core.errors import ConflictError, DataError, IntegrityError, UnavailableError
+from tasks.core.errors import ConflictError, IntegrityError, UnavailableError
 from tasks.core.review import Event, EventKind
 
-_GENESIS = "sha256:" + "0" * 64
 _RESTORE = "Restore the ledger from a backup."
 
 _metadata = sa.MetaData()
@@ -92,19 +92,11 @@ class Ledger:
 
         Raises: IntegrityError as `events`.
         """
-        rows = self._rows()
-        return f"{len(rows)} {rows[-1][1] if rows else _GENESIS}"
+        return chain.head(self.links())
 
     def hold_against(self, pin: str) -> None:
         """Check that the entry a pin names is still there. Raises: IntegrityError when it is not, DataError for what is no pin."""
-        place, _, digest = pin.strip().partition(" ")
-        if not (place.isascii() and place.isdigit() and digest.startswith("sha256:")):
-            raise DataError(f"{pin.strip()[:80]!r} is not a pinned head: a number and a digest.", fix="Give what `equipoise ledger head` printed.")
-        rows = self._rows()
-        if int(place) > len(rows):
-            raise IntegrityError(f"{int(place) - len(rows)} entries are gone: {place} were pinned, {len(rows)} are there.", where=self._shown, fix=_RESTORE)
-        if (rows[int(place) - 1][1] if int(place) else _GENESIS) != digest:
-            raise IntegrityError(f"Entry {place} is not the one that was pinned: the history was written anew.", where=self._shown, fix=_RESTORE)
+        chain.hold_against(self.links(), pin)
 
     def links(self) -> list[dict[str, Any]]:
         """Every entry as the database has it, with `previous` and `digest`, after checking the whole chain."""
@@ -116,7 +108,7 @@ class Ledger:
                 rows = [dict(row) for row in connection.execute(sa.select(_events).order_by(_events.c.sequence)).mappings()]
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
-        previous, found = _GENESIS, []
+        previous, found = chain.GENESIS, []
         for place, row in enumerate(rows, start=1):
             digest = row.pop("digest")
             if row["sequence"] != place or row["previous"] != previous or digest_of(row) != digest:
@@ -135,7 +127,7 @@ class Ledger:
                 row = connection.execute(sa.select(_events.c.sequence, _events.c.digest).order_by(_events.c.sequence.desc()).limit(1)).first()
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
-        return (row.sequence, row.digest) if row else (0, _GENESIS)
+        return (row.sequence, row.digest) if row else (0, chain.GENESIS)
 
     def close(self) -> None:
         """Give the database connections back."""

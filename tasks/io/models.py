@@ -6,12 +6,13 @@ not check, so verify the digest of the bytes before loading them.
 """
 
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tasks.core.candidates import Candidate
+    from tasks.io.foreign import Foreign
 
 TRUSTED = (
     "functools.partial",  # boosting with categories keeps partial(check_array, ...); skops audits the function it holds as well
@@ -63,39 +64,47 @@ TRUSTED = (
     "tasks.core.mitigation.smote.SmoteN",
     "tasks.core.mitigation.synthesis.GaussianCopula",
     "tasks.core.mitigation.threshold_optimizer.ThresholdOptimizer",
+    "tasks.io.foreign.Foreign",
 )
 
+_AGAIN = "Take the model from the registry again, or train it again."
 
-def dump(candidate: "Candidate") -> bytes:
+
+def dump(candidate: "Candidate | Foreign") -> bytes:
     """The fitted candidate as a skops file, compressed. The same candidate gives bytes that load to the same predictions."""
     import skops.io
 
     return bytes(skops.io.dumps(candidate, compression=zipfile.ZIP_DEFLATED))
 
 
-def load(data: bytes) -> "Candidate":
+def load(data: bytes) -> "Candidate | Foreign":
     """The candidate in `data`, whose digest the caller has verified.
 
     Raises IntegrityError for bytes that are no whole skops file, that name a type outside TRUSTED, or that hold
     something other than a candidate.
     """
+    from tasks.core.candidates import Candidate
+    from tasks.io.foreign import Foreign
+
+    candidate = read_skops(data)
+    if not isinstance(candidate, Candidate | Foreign):
+        raise IntegrityError(f"the file holds a {type(candidate).__name__}, not a candidate.", fix=_AGAIN)
+    return candidate
+
+
+def read_skops(data: bytes) -> Any:
+    """The object in a skops file of trusted types. Raises: IntegrityError as `load`."""
     import skops.io
 
-    from tasks.core.candidates import Candidate
-
-    again = "Take the model from the registry again, or train it again."
     try:
         strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
     except Exception as error:  # any fault of the parser is a fault of the bytes
-        raise IntegrityError(f"the model's {len(data)} bytes are not a whole skops file ({type(error).__name__}: {error}).", fix=again) from error
+        raise IntegrityError(f"the model's {len(data)} bytes are not a whole skops file ({type(error).__name__}: {error}).", fix=_AGAIN) from error
     if strangers:
         raise IntegrityError(
             f"the model asks for types that are not ours to load: {', '.join(strangers)}.", fix="Do not load it; train the model again with Equipoise."
         )
     try:
-        candidate = skops.io.loads(data, trusted=list(TRUSTED))
+        return skops.io.loads(data, trusted=list(TRUSTED))
     except Exception as error:
-        raise IntegrityError(f"the model's {len(data)} bytes cannot be read ({type(error).__name__}: {error}).", fix=again) from error
-    if not isinstance(candidate, Candidate):
-        raise IntegrityError(f"the file holds a {type(candidate).__name__}, not a candidate.", fix=again)
-    return candidate
+        raise IntegrityError(f"the model's {len(data)} bytes cannot be read ({type(error).__name__}: {error}).", fix=_AGAIN) from error

@@ -10,6 +10,8 @@ from typing import Any
 
 from tasks.core.digests import digest_bytes
 
+LONGEST_DIFF = 1_000_000
+
 
 def code_version(project: Path) -> str:
     """The git commit of the project, with `+changes` when files differ from it; `unknown` outside a checkout."""
@@ -18,6 +20,19 @@ def code_version(project: Path) -> str:
         return commit + ("+changes" if _git(project, "status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def code_diff(project: Path) -> bytes | None:
+    """What tracked files of the project have that the commit has not, as `git diff` tells it, cut at `LONGEST_DIFF` bytes with a note;
+    None where there is nothing to tell.
+    """
+    try:
+        diff = _said(project, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if len(diff) > LONGEST_DIFF:
+        return diff[:LONGEST_DIFF] + f"\n... cut: {len(diff):,} bytes in all\n".encode()
+    return diff or None
 
 
 def lock_digest(project: Path) -> str:
@@ -40,5 +55,8 @@ def author() -> str:
 
 
 def _git(project: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(project), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603  # a fixed program, no shell
+    return _said(project, *arguments).decode().strip()
+
+
+def _said(project: Path, *arguments: str) -> bytes:
+    return subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, check=True, timeout=10).stdout  # noqa: S603, S607  # a fixed program, no shell

@@ -74,6 +74,11 @@ class Runs:
         self.store.run(run_id)
         self._log(run_id, metrics=metrics)
 
+    def log_artifacts(self, run_id: str, artifacts: Mapping[str, bytes]) -> None:
+        """Add files' contents, by their path in the run, to a run."""
+        self.store.run(run_id)
+        self._log(run_id, artifacts=artifacts)
+
     def log_child(self, parent: str, name: str, *, tags: Mapping[str, str] | None = None, **logged: Any) -> str:
         """Record one finished run below `parent` and return its id; as `log_run` otherwise."""
         return self._whole(self.store.run(parent).info.experiment_id, name, {**(tags or {}), "mlflow.parentRunId": parent}, **logged)

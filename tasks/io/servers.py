@@ -25,10 +25,10 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import FrameType
-from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.errors import CaseError, UnavailableError
 from tasks.io import processes
+from tasks.io.addresses import without_user
 from tasks.io.home import DEFAULTS, PROJECT, QUIET, Home
 from tasks.io.workspace import Workspace
 
@@ -86,7 +86,7 @@ class Services:
     def addresses(self) -> dict[str, str]:
         """Each server's name and address. An MLflow server that EQUIPOISE_MLFLOW_URI names is used as it is."""
         ours = {name: f"http://{HOST}:{getattr(self.ports, name)}" for name in ("prefect", "mlflow", "evidently")}
-        return ours | ({"mlflow": _without_user(self.home.mlflow_url)} if self._external_mlflow else {})
+        return ours | ({"mlflow": without_user(self.home.mlflow_url)} if self._external_mlflow else {})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -254,11 +254,6 @@ def serve(home: Home, ports: Ports | None = None, *, progress: Progress, ready: 
         services.stop(progress)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _without_user(url: str) -> str:
-    """The address as it may be shown: without a user and a password."""
-    return urlunsplit(urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]))
 
 
 def _refuse_taken(name: str, port: int) -> None:

@@ -13,7 +13,7 @@ REGISTRY = ("mlflow.tracking",)
 
 
 def warm_up(home: Home, libraries: tuple[str, ...]) -> None:
-    """Start Prefect's temporary server, unless another is in use, and import the libraries that the work will need.
+    """Start Prefect's temporary server, or see that the one in use lets us in, and import the libraries that the work will need.
 
     The server is another process and takes 10 s, the imports take as long. They run in the main thread: two threads that import
     packages which import each other can see them half made.
@@ -36,5 +36,9 @@ def warm_up(home: Home, libraries: tuple[str, ...]) -> None:
         from tasks.io.emissions import warm_up as warm_up_tracker
 
         warm_up_tracker().join()
-    if starting is not None:
+    if starting is None:
+        from tasks.io.access import check_prefect
+
+        check_prefect()
+    else:
         starting.join()  # until then `start` believes that it runs

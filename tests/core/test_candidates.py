@@ -251,8 +251,6 @@ def test_a_failed_fit_leaves_the_fitted_model_as_it_was() -> None:
     np.testing.assert_array_equal(model.predict_score(frame), before)
 
 
-
-
 def test_no_rows_are_refused_in_our_words() -> None:
     """A batch without rows is said to be one; scikit-learn would speak of samples."""
     candidate = fitted(make_candidate())

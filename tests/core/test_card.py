@@ -1,9 +1,11 @@
 """The card says what the evidence says, hides what may not be told, and runs nothing."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from tasks.core.card import CardFacts, model_card
+from tasks.core.card import CardFacts, model_card, plain
 from tasks.core.figures import cohort_chart
 from tasks.core.gate import Check, Decision
 from tasks.io.documents import load_case
@@ -57,6 +59,19 @@ def test_nothing_in_the_card_is_live_markup(card):
     assert "<script" not in card
     assert "<b>" not in card
     assert r"B=&lt;b&gt;\|x\|" in card
+
+
+def test_card_asks_for_what_people_have_to_write():
+    """Before a version has a number, each part that nobody wrote says where to write it; one written since replaces it."""
+    case = load_case("boston", PROJECT)
+    bare = case.model_copy(update={"card": type(case.card)()})
+    facts = CardFacts("linear", "2024-01", {"test": 5}, REPORT, Decision(()), [], {}, "Not known.", [])
+    asked = model_card(bare, facts)
+    for part in ("intended_use", "risks", "risk_acceptance", "declaration"):
+        assert f"to be written by a person in {plain(f'`card.{part}`')} of configs/boston.yaml" in asked
+    written = model_card(bare, replace(facts, human={"risks": "Floods."}))
+    assert "Floods." in written
+    assert plain("`card.risks`") not in written
 
 
 def test_chart_is_a_picture_even_with_hidden_and_odd_names():

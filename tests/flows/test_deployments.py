@@ -14,7 +14,7 @@ from tasks.io.home import PROJECT, QUIET, Home
 from tasks.io.servers import POOL, Ports, Services
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-FLOWS = ("snapshot", "train", "compare", "promote", "infer", "monitor")
+FLOWS = ("snapshot", "train", "compare", "promote", "review", "infer", "monitor")
 CASES = sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))
 
 
