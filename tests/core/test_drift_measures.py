@@ -1,0 +1,87 @@
+"""Drift statistics from summaries are scipy's on all rows, summaries of parts add, and a quiet stream raises no alarms."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.spatial import distance
+
+from tasks.core.drift_measures import EMPTY, Merged, categorical_psi, chi_square, jensenshannon, psi, table, wasserstein
+from tasks.core.drift_summary import Categories, Numbers, summarise
+from tasks.core.online import ALPHA, level
+
+numbers = st.lists(st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6, width=32)), min_size=2, max_size=60)
+words = st.lists(st.sampled_from(["a", "b", "ü", "<b>", ""]), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(numbers, numbers)
+def test_numeric_statistics_are_scipy_s(one, two):
+    """D, its asymptotic p-value and the Wasserstein distance, ties and single values included."""
+    reference, current = (Numbers.of(pd.Series(values, dtype="float64")) for values in (one, two))
+    merged = Merged.of(reference, current)
+    theirs = stats.ks_2samp(one, two, method="asymp")
+    assert merged.largest_gap == pytest.approx(theirs.statistic, abs=1e-9)
+    assert merged.p_value == pytest.approx(theirs.pvalue, abs=1e-9)
+    assert merged.distance == pytest.approx(stats.wasserstein_distance(one, two), rel=1e-9, abs=1e-9)
+    assert reference.spread == pytest.approx(np.std(one), rel=1e-6, abs=1e-6)
+    if np.std(one) > 0.01:
+        assert wasserstein(reference, current, merged) == pytest.approx(stats.wasserstein_distance(one, two) / np.std(one), rel=1e-6)
+
+
+@settings(deadline=None)
+@given(words, words)
+def test_categorical_statistics_are_scipy_s(one, two):
+    """The Jensen-Shannon distance, chi-square's p-value and Cramer's V."""
+    counts = table(*(Categories.of(pd.Series(values, dtype=object)) for values in (one, two)))
+    assert jensenshannon(counts) == pytest.approx(distance.jensenshannon(*counts), abs=1e-7)  # the root of a difference near 0
+    if counts.shape[1] > 1:
+        theirs = stats.chi2_contingency(counts, correction=False)
+        assert chi_square(counts)[1] == pytest.approx(theirs.pvalue, abs=1e-9)
+        assert chi_square(counts)[0] == pytest.approx(np.sqrt(theirs.statistic / counts.sum()), abs=1e-9)
+    else:
+        assert chi_square(counts) == (0.0, 1.0)
+
+
+def test_the_stability_index_is_its_definition():
+    """Over the deciles of the reference, and over categories; a bin that one side lacks counts as a small share."""
+    rng = np.random.default_rng(1)
+    one, two = rng.normal(size=5000), rng.normal(0.5, 1.0, 4000)
+    reference, current = (Numbers.of(pd.Series(values)) for values in (one, two))
+    edges = np.sort(one)[np.ceil(np.arange(1, 10) / 10 * 5000).astype(int) - 1]
+    shares = [np.bincount(np.searchsorted(edges, values, side="left"), minlength=10) / len(values) for values in (one, two)]
+    expected = sum((a - b) * np.log(a / b) for a, b in zip(*shares, strict=True))
+    assert psi(reference, current, Merged.of(reference, current)) == pytest.approx(expected, rel=1e-9)
+    counts = table(Categories({"a": 50, "b": 50}, 0), Categories({"a": 100}, 0))
+    assert categorical_psi(counts) == pytest.approx((0.5 - 1) * np.log(0.5 / 1) + (0.5 - EMPTY) * np.log(0.5 / EMPTY))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.sampled_from(["x", "y", None])), min_size=2, max_size=40), st.data())
+def test_summaries_of_parts_add_to_that_of_the_whole(rows, data):
+    """However the rows are cut, values, counts and missing ones are the same."""
+    frame = pd.DataFrame(rows, columns=["n", "c"]).astype({"n": "float64", "c": object})
+    cut = data.draw(st.integers(1, len(rows) - 1))
+    kinds = {"n": "numeric", "c": "categorical"}
+    whole, added = summarise(frame, kinds), summarise(frame[:cut], kinds) + summarise(frame[cut:], kinds)
+    assert (added.rows, added.columns["c"].counts, added.columns["c"].missing) == (whole.rows, whole.columns["c"].counts, whole.columns["c"].missing)
+    mine, theirs = added.columns["n"], whole.columns["n"]
+    assert mine.values.tolist() == theirs.values.tolist()
+    assert mine.counts.tolist() == theirs.counts.tolist()
+    assert mine.missing == theirs.missing
+
+
+def test_a_quiet_stream_raises_an_alarm_in_at_most_alpha_of_all_years():
+    """Twelve tests a year of nothing: the chance of any alarm is at most 5 %; and once there was one, the next is easier."""
+    rng = np.random.default_rng(2)
+    alarmed = 0
+    for _ in range(4000):
+        alarms = []
+        for p_value in rng.random(12):
+            alarms.append(bool(p_value <= level(alarms)))
+        alarmed += any(alarms)
+    assert alarmed / 4000 <= ALPHA
+    assert level([False, True]) > level([False, False])
+    assert sum(level([False] * month) for month in range(10_000)) <= ALPHA / 2 + 1e-9
