@@ -42,15 +42,15 @@ def attribute(
 
 def changes(candidate: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """One candidate: its deltas to the baseline and to the control, on every cohort and metric."""
-    table = terminal._table(
+    table = terminal.table(
         f"{candidate['name']}: changes, with 95 % intervals", "cohort", "metric", "beside the baseline", "verdict", "beside the control", "verdict"
     )
     table.columns[1].justify = "left"
     beside = {(row["against"], row["cohort"], row["metric"]): row for row in rows}
     for cohort, metric in dict.fromkeys((row["cohort"], row["metric"]) for row in rows):
         baseline, control = beside["baseline", cohort, metric], beside["control", cohort, metric]
-        terminal._add(table, cohort, metric, _delta(baseline), WORDS[baseline["verdict"]], _delta(control), WORDS[control["verdict"]])
-    terminal._out.print(table)
+        terminal.add(table, cohort, metric, _delta(baseline), WORDS[baseline["verdict"]], _delta(control), WORDS[control["verdict"]])
+    terminal.show(table)
     terminal.line(f"baseline: {candidate['baseline']}; control: {candidate['control']}")
     terminal.line(f"gains of the steps themselves, helped beside both: {', '.join(candidate['own']) or 'none is shown'}")
 

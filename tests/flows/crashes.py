@@ -1,9 +1,10 @@
 """Runs a change of production again and again in forked processes, killing each at its Nth write, and looks at what is left.
 
-    python tests/flows/crashes.py promote|rollback|adopt|crowd|full CASE
+    python tests/flows/crashes.py CASE
 
 A write is a file opened to be written, renamed, linked or removed, a flush to disk, and a statement or commit that changes a
-database. Before each run the home is put back as it was. Prints one JSON line a run.
+database. Before each run the home is put back as it was. Then twenty processes promote at once, and last the disk is full.
+Prints one JSON line a run.
 """
 
 import importlib
@@ -14,6 +15,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,10 +24,10 @@ from tasks.core.review import production_version
 from tasks.inference import find_production
 from tasks.io import gatehouse, models, registry  # noqa: F401  # imported once, before the forks
 from tasks.io.workbench import Workbench
-from tasks.promotion import promote_version, roll_back
+from tasks.promotion import promote_version
 
-CASE = sys.argv[2]
-HOME = Path(os.environ["EQUIPOISE_HOME"])
+CASE = sys.argv[-1]
+HOME = Path(os.environ.get("EQUIPOISE_HOME", "nowhere"))
 CHANGES = ("insert", "update", "delete")
 
 
@@ -62,17 +64,6 @@ class Killer:
             self.write("commit")
 
 
-def change(what: str) -> None:
-    """The change under test."""
-    bench = Workbench.open(CASE)
-    if what == "promote":
-        promote_version.fn(bench, 2)
-    elif what == "rollback":
-        roll_back.fn(bench)
-    else:
-        find_production.fn(bench)
-
-
 def forked(work) -> tuple[int, dict]:
     """Run a function in a process of its own. Returns: exit status (-9 when killed) and what it told."""
     read, write = os.pipe()
@@ -104,13 +95,13 @@ def look() -> dict:
     return {**left, "serves": serves.version, "mended": bench.registry.alias(CASE, "production"), "promotions": promotions}
 
 
-def crashed(what: str, at: int) -> dict:
+def crashed(at: int) -> dict:
     """One run, killed at its write number `at`."""
 
     def work() -> dict:
         killer = Killer(at)
         killer.arm()
-        change(what)
+        promote_version.fn(Workbench.open(CASE), 2)
         return {"writes": killer.writes}
 
     status, told = forked(work)
@@ -140,8 +131,8 @@ def crowd(size: int) -> dict:
     return {"statuses": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], **forked(look)[1]}
 
 
-def full(what: str) -> dict:
-    """The change where no file may grow: the disk is full."""
+def full() -> dict:
+    """The promotion where no file may grow: the disk is full."""
 
     def work() -> dict:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -149,7 +140,7 @@ def full(what: str) -> dict:
         bench.ledger.head()
         largest = (HOME / "ledger.db").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (min(4096, largest), resource.RLIM_INFINITY))
-        change(what)
+        promote_version.fn(bench, 2)
         return {}
 
     status, told = forked(work)
@@ -160,26 +151,22 @@ def main() -> None:
     """Every run of one scenario."""
     for library in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "sklearn.linear_model"):
         importlib.import_module(library)  # once, before the forks: a process that begins anew would take seconds for them
-    what, saved = sys.argv[1], HOME.with_name("home-before")
+    saved = HOME.with_name("home-before")
     shutil.copytree(HOME, saved)
 
-    def restore() -> None:
+    def told(scenario: str, **run: Any) -> None:
+        print(json.dumps({"scenario": scenario, **run}), flush=True)  # noqa: T201
         shutil.rmtree(HOME)
         shutil.copytree(saved, HOME)
 
-    if what == "crowd":
-        print(json.dumps(crowd(20)))  # noqa: T201
-        return
-    if what == "full":
-        print(json.dumps(full("promote")))  # noqa: T201
-        return
     at, status = 0, -9
     while status == -9:
         at += 1
-        restore()
-        run = crashed(what, at)
+        run = crashed(at)
         status = run["status"]
-        print(json.dumps(run), flush=True)  # noqa: T201
+        told("killed", **run)
+    told("crowd", **crowd(20))
+    told("full", **full())
     shutil.rmtree(saved)
 
 

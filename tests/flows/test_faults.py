@@ -34,41 +34,34 @@ def two_versions(project):
     return project
 
 
-def runs(scenario):
-    """The lines that tests/flows/crashes.py prints for a scenario."""
-    command = [sys.executable, str(PROJECT / "tests/flows/crashes.py"), scenario, "loans"]
+def test_whatever_stops_a_promotion_leaves_the_old_or_the_new_version(two_versions):
+    """Killed at any write, the chain holds, the record says version 1 or version 2, and the next look serves what it says. Of twenty
+    promotions at once one wins. Where no file can grow, version 1 serves on. (One test, since what it looks at takes long to make.)
+    """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(PROJECT / "tests/flows/crashes.py"), "loans"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
-
-def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version(two_versions):
-    """After each kill the chain holds, the record says version 1 or version 2, and the next look serves what it says."""
-    found = runs("promote")
-    assert found[-1]["status"] == 0
-    assert len(found) >= 4, found[-1]["writes"]  # the ledger's row and commit, the alias's row and commit
-    for run in found:
+    killed = [run for run in found if run["scenario"] == "killed"]
+    assert killed[-1]["status"] == 0
+    assert len(killed) >= 4, killed[-1]["writes"]  # the ledger's row and commit, the alias's row and commit
+    for run in killed:
         assert run["status"] in (0, -9)
         assert run["recorded"] in (1, 2)
         assert run["promotions"] == ([1] if run["recorded"] == 1 else [1, 2])  # never twice
         assert run["serves"] == run["recorded"] == run["mended"]
-    assert {run["recorded"] for run in found} == {1, 2}
-    assert any(run["recorded"] == 2 and run["alias"] == 1 for run in found)  # the crash between ledger and alias did happen
+    assert {run["recorded"] for run in killed} == {1, 2}
+    assert any(run["recorded"] == 2 and run["alias"] == 1 for run in killed)  # the crash between ledger and alias did happen
 
+    [crowd] = [run for run in found if run["scenario"] == "crowd"]
+    assert set(crowd["statuses"]) <= {0, 4}
+    assert crowd["promotions"] == [1, 2]
+    assert crowd["serves"] == crowd["mended"] == 2
 
-def test_of_twenty_promotions_at_once_one_wins(two_versions):
-    """Twenty processes promote version 2: it is in the record once, and nobody reports anything but success or a conflict."""
-    [found] = runs("crowd")
-    assert set(found["statuses"]) <= {0, 4}
-    assert found["promotions"] == [1, 2]
-    assert found["serves"] == found["mended"] == 2
-
-
-def test_a_full_disk_leaves_production_as_it_was(two_versions):
-    """Where no file can grow, the promotion fails with a message that names the ledger, and version 1 serves on."""
-    [found] = runs("full")
-    assert found["status"] == 2, found
-    assert found["error"].startswith("UnavailableError")
-    assert "ledger" in found["error"]
-    assert found["recorded"] == found["serves"] == found["mended"] == 1
+    [full] = [run for run in found if run["scenario"] == "full"]
+    assert full["status"] == 2, full
+    assert full["error"].startswith("UnavailableError")
+    assert "ledger" in full["error"]
+    assert full["recorded"] == full["serves"] == full["mended"] == 1

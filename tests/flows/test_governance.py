@@ -5,16 +5,22 @@ import re
 import sqlite3
 
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli import app
 from tasks.core.errors import AccessError, ConflictError, DataError, IntegrityError
 from tasks.core.review import production_version
 from tasks.io.keys import load_key
 from tasks.io.workbench import Workbench
 from tests.conftest import enrol, review
-from tests.flows.test_cli import equipoise
 from tests.flows.test_story import edit, trained
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
+
+
+def equipoise(*arguments):
+    """Run a command in this process."""
+    return CliRunner().invoke(app, arguments, terminal_width=200, env={"COLUMNS": "200"})
 
 
 def production(bench):
@@ -163,34 +169,34 @@ def test_gate_and_ledger_on_the_command_line(project):
     enrol(project)
     trained()
     passed = equipoise("gate", "loans", "1")
-    assert passed.returncode == 0, passed.stderr
+    assert passed.exit_code == 0, passed.output
     assert "✓ passed" in passed.stdout
     edit(project / "configs/loans.yaml", "at_most: 0.3, must_show: no_worse}", "at_most: 0.3, must_show: no_worse}\n  - {fact: data_age_days, at_most: 1}")
     failed = equipoise("gate", "loans", "1")
-    assert failed.returncode == 2
+    assert failed.exit_code == 2
     assert "data_age_days" in failed.stdout
     assert "✗ failed" in failed.stdout
     edit(project / "configs/loans.yaml", "{fact: data_age_days, at_most: 1}", "{metric: roc_auc, cohort: region=West, at_least: 0.5}")
     unknown = equipoise("gate", "loans", "1")
-    assert unknown.returncode == 3
+    assert unknown.exit_code == 3
     assert "? insufficient evidence" in unknown.stdout
 
     shown = equipoise("review", "loans", "1")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.exit_code == 0, shown.output
     assert all(part in shown.stdout for part in ("Model card", "The gate", "declaration: Ada Example", "nothing else is in production", "Drift since training"))
     review("loans")
     pin = project / "head"
     pin.write_text(equipoise("ledger", "head").stdout)
     assert re.fullmatch(r"\d+ sha256:[0-9a-f]{64}\n", pin.read_text())
     good = equipoise("ledger", "verify", "--pin", str(pin))
-    assert good.returncode == 0, good.stdout
+    assert good.exit_code == 0, good.stdout
     assert "signed by ada" in good.stdout
     with sqlite3.connect(project / "home/ledger.db") as database:
         database.execute("DELETE FROM events WHERE sequence = (SELECT max(sequence) FROM events)")
     database.close()
-    assert equipoise("ledger", "verify").returncode == 0  # the chain that is left holds
+    assert equipoise("ledger", "verify").exit_code == 0  # the chain that is left holds
     cut = equipoise("ledger", "verify", "--pin", str(pin))
-    assert cut.returncode == 2
+    assert cut.exit_code == 2
     assert "entries were pinned, and" in cut.stdout
 
 
