@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from tasks.core.errors import AccessError
 from tasks.core.limits import ReviewRules
 from tasks.core.people import People
 from tasks.core.review import Event, Grounds, missing_approvals, production_version, review_of, served_in_turn, what_is_missing
@@ -154,3 +155,15 @@ def test_a_signature_is_of_one_statement_by_one_key():
     assert not is_signed(public_text(KEYS["bob"]), said, signature)
     assert not is_signed(public_text(KEYS["ada"]), {**said, "version": 2}, signature)
     assert not is_signed("ed25519:nothing", said, signature)
+
+
+def test_what_nobody_is_named_for_is_open_except_reviewing():
+    """A first reviewer in the file locks nobody out of promoting; a first operator locks out everybody else; reviewing is never open."""
+    ada = {"name": "ada", "roles": ["reviewer"], "key": public_text(KEYS["ada"])}
+    assert People.model_validate({"people": [ada]}).authorise("promote", "root") == "root"
+    with_operator = People.model_validate({"people": [ada, {"name": "grace", "roles": ["operator"], "accounts": ["g"]}]})
+    assert with_operator.authorise("promote", "g") == "grace"
+    with pytest.raises(AccessError, match=r"'root' may not promote\. grace may\."):
+        with_operator.authorise("promote", "root")
+    with pytest.raises(AccessError, match=r"'root' may not review\. Nobody may yet\."):
+        People().authorise("review", "root")
