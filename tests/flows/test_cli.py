@@ -1,14 +1,19 @@
 """The command line as a user meets it: exit codes, messages, and nothing heavy before it is needed."""
 
+import contextlib
 import getpass
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
+from flows import cli
 from tasks.io.home import PROJECT
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -20,6 +25,25 @@ def equipoise(*arguments, environment=None, timeout=240):
     return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, cwd=PROJECT, env=known | {"COLUMNS": "200"} | (environment or {}), timeout=timeout
     )
+
+
+def in_process(*arguments, environment=None):
+    """Run a command in this process, which saves the seconds of its imports: what it said, and its exit code. What it changes of the
+    environment is put back; a flow talks to the Prefect server of this process.
+    """
+    from prefect.settings import get_current_settings
+
+    server, out, err = get_current_settings().api.url, io.StringIO(), io.StringIO()
+    settings = ({"PREFECT_API_URL": str(server)} if server else {}) | (environment or {})
+    with (
+        mock.patch.dict(os.environ, settings),
+        mock.patch.object(sys, "argv", ["equipoise", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.main()
+    return SimpleNamespace(returncode=ended.value.code or 0, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def test_help_is_instant():
@@ -40,23 +64,25 @@ def test_help_is_instant():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["snapshot", "bostom"], "There is no case `bostom`: no file configs/bostom.yaml. Did you mean `boston`?"),
         (["snapshot", "../../etc/passwd"], "is not the name of a case"),
         (["promote", "loans", "7"], "`loans` has no registered version 7. There is none. Run: equipoise train loans"),
         (["review", "loans", "1", "--approve", "--reviewer", "Ada"], "`loans` has no registered version 1"),
         (["snapshot", "loans", "--period", "1999-01"], "The source holds no rows for 1999-01"),
     ],
 )
-def test_mistake_exits_2_with_a_way_out_and_no_traceback(project, prefect, arguments, message):
+def test_mistake_exits_2_with_a_way_out_and_no_traceback(project, home, prefect, arguments, message):
     """What the user can mend is said in one message on standard error."""
-    from prefect.settings import get_current_settings
-
-    server = {"PREFECT_API_URL": str(get_current_settings().api.url)}
-    if "bostom" in arguments[1]:
-        server["EQUIPOISE_PROJECT"] = str(PROJECT)
-    result = equipoise(*arguments, environment=server)
+    result = in_process(*arguments)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_mistyped_case_ends_the_process_with_2(tmp_path):
+    """As the tests of mistakes above, for the process that a user starts: its exit code is 2 and the nearest name is offered."""
+    result = equipoise("snapshot", "bostom", environment={"EQUIPOISE_PROJECT": str(PROJECT), "EQUIPOISE_HOME": str(tmp_path)})
+    assert result.returncode == 2, result.stderr
+    assert "There is no case `bostom`: no file configs/bostom.yaml. Did you mean `boston`?" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 

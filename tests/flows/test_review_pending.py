@@ -1,21 +1,20 @@
 """A review written in MLflow's UI: tags of the version, taken up by the flow or the command line, and counted once it is signed."""
 
-import os
-import subprocess
-import sys
+import contextvars
+import threading
 import time
 
 import pytest
 
 from tasks.core.errors import AccessError, DataError
 from tasks.core.review import reviews_of
-from tasks.io.home import PROJECT, QUIET
 from tasks.io.keys import load_key
 from tasks.io.pending import pending_review, signer
 from tasks.io.workbench import Workbench
 from tasks.promotion import signed, statement
 from tests.conftest import enrol, review
-from tests.flows.test_cli import equipoise
+from tests.flows.test_cli import in_process
+from tests.flows.test_register import one_candidate
 
 pytestmark = [pytest.mark.usefixtures("prefect", "home"), pytest.mark.timeout(300)]
 
@@ -27,6 +26,7 @@ def bench(project):
     from flows.train import train
 
     enrol(project)
+    one_candidate(project)
     snapshot("loans")
     train("loans")
     return Workbench.open("loans")
@@ -42,55 +42,47 @@ def reviews(bench):
     return reviews_of(bench.ledger.events("loans"), 1)
 
 
-def server():
-    from prefect.settings import get_current_settings
-
-    return {"PREFECT_API_URL": str(get_current_settings().api.url)}
-
-
 def test_a_paused_run_takes_the_signature_of_what_the_tags_say(bench):
     """The run says on the version whom it waits for; another's signature is refused and asked for again; the right one enters the review."""
     from prefect.client.orchestration import get_client
     from prefect.flow_runs import resume_flow_run
 
+    from flows.review import review as flow
+
     ask(bench, conditions="Looked at again in May.", expires="2999-12-31")
     ask(bench, **{"verdict": "Approve "})
-    code = "from flows.review import review; review('loans', 1)"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=PROJECT, env=os.environ | QUIET | server(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as running:
-        try:
-            with get_client(sync_client=True) as client:
+    ended = []
+    context = contextvars.copy_context()  # Prefect keeps the address of its server there
+    running = threading.Thread(target=lambda: ended.append(context.run(flow, "loans", 1)), daemon=True)
+    running.start()
+    with get_client(sync_client=True) as client:
 
-                def paused(pauses):
-                    """The run, once it has been paused so many times."""
-                    deadline = time.monotonic() + 120
-                    while time.monotonic() < deadline and running.poll() is None:
-                        for run in client.read_flow_runs():
-                            if run.name == "review loans 1" and run.state.is_paused() and run.state.state_details.pause_key == str(pauses):
-                                return run
-                        time.sleep(0.3)
-                    raise AssertionError(running.stdout.read().decode())
+        def paused(pauses):
+            """The run, once it has been paused so many times."""
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and running.is_alive():
+                for run in client.read_flow_runs():
+                    if run.name == "review loans 1" and run.state.is_paused() and run.state.state_details.pause_key == str(pauses):
+                        return run
+                time.sleep(0.1)
+            raise AssertionError(f"not paused {pauses} times, but {ended}")
 
-                run = paused(1)
-                assert bench.registry.version("loans", 1).tags["equipoise.review"] == "waiting for ada's signature: equipoise review loans 1 --pending"
-                asked = statement(bench, 1, **pending_review(bench, 1).told)
-                assert (asked.conditions, asked.expires) == ("Looked at again in May.", "2999-12-31")
-                rejected = statement(bench, 1, **pending_review(bench, 1).told | {"verdict": "reject"})
-                resume_flow_run(run.id, run_input={"signature": signed(rejected, load_key("ada", "")).signature})
-                run = paused(2)
-                assert "the signature is not ada's for what the review says" in bench.registry.version("loans", 1).tags["equipoise.review"]
-                assert reviews(bench) == ()
-                resume_flow_run(run.id, run_input={"signature": f" {signed(asked, load_key('ada', '')).signature}\n"})
-                assert running.wait(60) == 0, running.stdout.read().decode()
-                assert client.read_flow_run(run.id).state.is_completed()
-        finally:
-            running.kill()
+        run = paused(1)
+        assert bench.registry.version("loans", 1).tags["equipoise.review"] == "waiting for ada's signature: equipoise review loans 1 --pending"
+        asked = statement(bench, 1, **pending_review(bench, 1).told)
+        assert (asked.conditions, asked.expires) == ("Looked at again in May.", "2999-12-31")
+        rejected = statement(bench, 1, **pending_review(bench, 1).told | {"verdict": "reject"})
+        resume_flow_run(run.id, run_input={"signature": signed(rejected, load_key("ada", "")).signature})
+        run = paused(2)
+        assert "the signature is not ada's for what the review says" in bench.registry.version("loans", 1).tags["equipoise.review"]
+        assert reviews(bench) == ()
+        resume_flow_run(run.id, run_input={"signature": f" {signed(asked, load_key('ada', '')).signature}\n"})
+        running.join(60)
+        assert [one["review"] for one in ended] == ["approved by ada"]
+        assert client.read_flow_run(run.id).state.is_completed()
     [entered] = reviews(bench)
     assert entered.statement == asked.statement
     assert bench.registry.version("loans", 1).tags["equipoise.review"] == "approved by ada"
-    from flows.review import review as flow
-
     assert flow("loans", 1)["review"] == "approved by ada"  # the same again waits for nobody
     assert len(reviews(bench)) == 1
 
@@ -98,12 +90,12 @@ def test_a_paused_run_takes_the_signature_of_what_the_tags_say(bench):
 def test_the_command_line_signs_what_waits(bench):
     """`--pending` shows the verdict of the tags, signs it with the local key and enters it; `--print-signature` enters nothing."""
     ask(bench, verdict="reject", notes="Ost is worse.")
-    printed = equipoise("review", "loans", "1", "--pending", "--print-signature", environment=server())
+    printed = in_process("review", "loans", "1", "--pending", "--print-signature")
     assert printed.returncode == 0, printed.stdout + printed.stderr
     asked = statement(bench, 1, **pending_review(bench, 1).told)
     assert signed(asked, load_key("ada", "")).signature in printed.stdout.splitlines()
     assert reviews(bench) == ()
-    done = equipoise("review", "loans", "1", "--pending", environment=server())
+    done = in_process("review", "loans", "1", "--pending")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "You sign: reject by ada: Ost is worse." in done.stdout
     assert "rejected by ada" in done.stdout
@@ -113,7 +105,7 @@ def test_the_command_line_signs_what_waits(bench):
     with pytest.raises(AccessError, match="'otto' may not review"):  # a rejection would stand in the way as an approval would help
         review("loans", 1, reviewer="otto", verdict="reject")
     assert len(reviews(bench)) == 1
-    mixed = equipoise("review", "loans", "1", "--pending", "--approve")
+    mixed = in_process("review", "loans", "1", "--pending", "--approve")
     assert mixed.returncode == 2
 
 
