@@ -17,6 +17,11 @@ from tests.flows.test_story import edit, trained
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
 
+def equipoise(*arguments):
+    """Run a command in this process, its tables wide enough for whole words."""
+    return in_process(*arguments, environment={"COLUMNS": "200"})
+
+
 def production(bench):
     """What the record and MLflow say is in production."""
     return production_version(bench.ledger.events("loans")), bench.registry.alias("loans", "production")
@@ -145,7 +150,7 @@ def test_rollback_retirement_and_the_alias(project):
     assert "version 2 was retired" in result["notice"]
     assert production(bench) == (1, 1)
 
-    told = in_process("ledger", "loans").stdout
+    told = equipoise("ledger", "loans").stdout
     for words in (
         "registered by",
         "approved by ada",
@@ -162,34 +167,34 @@ def test_gate_and_ledger_on_the_command_line(project):
     """`gate` exits 0, 2 or 3 by its verdict; `ledger verify` finds a changed, and with a pinned head a shortened, ledger."""
     enrol(project)
     trained()
-    passed = in_process("gate", "loans", "1")
+    passed = equipoise("gate", "loans", "1")
     assert passed.returncode == 0, passed.stderr
     assert "✓ passed" in passed.stdout
     edit(project / "configs/loans.yaml", "at_most: 0.3, must_show: no_worse}", "at_most: 0.3, must_show: no_worse}\n  - {fact: data_age_days, at_most: 1}")
-    failed = in_process("gate", "loans", "1")
+    failed = equipoise("gate", "loans", "1")
     assert failed.returncode == 2
     assert "data_age_days" in failed.stdout
     assert "✗ failed" in failed.stdout
     edit(project / "configs/loans.yaml", "{fact: data_age_days, at_most: 1}", "{metric: roc_auc, cohort: region=West, at_least: 0.5}")
-    unknown = in_process("gate", "loans", "1")
+    unknown = equipoise("gate", "loans", "1")
     assert unknown.returncode == 3
     assert "? insufficient evidence" in unknown.stdout
 
-    shown = in_process("review", "loans", "1")
+    shown = equipoise("review", "loans", "1")
     assert shown.returncode == 0, shown.stderr
     assert all(part in shown.stdout for part in ("Model card", "The gate", "declaration: Ada Example", "nothing else is in production", "Drift since training"))
     review("loans")
     pin = project / "head"
-    pin.write_text(in_process("ledger", "head").stdout)
+    pin.write_text(equipoise("ledger", "head").stdout)
     assert re.fullmatch(r"\d+ sha256:[0-9a-f]{64}\n", pin.read_text())
-    good = in_process("ledger", "verify", "--pin", str(pin))
+    good = equipoise("ledger", "verify", "--pin", str(pin))
     assert good.returncode == 0, good.stdout
     assert "signed by ada" in good.stdout
     with sqlite3.connect(project / "home/ledger.db") as database:
         database.execute("DELETE FROM events WHERE sequence = (SELECT max(sequence) FROM events)")
     database.close()
-    assert in_process("ledger", "verify").returncode == 0  # the chain that is left holds
-    cut = in_process("ledger", "verify", "--pin", str(pin))
+    assert equipoise("ledger", "verify").returncode == 0  # the chain that is left holds
+    cut = equipoise("ledger", "verify", "--pin", str(pin))
     assert cut.returncode == 2
     assert "entries were pinned, and" in cut.stdout
 
