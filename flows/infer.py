@@ -6,7 +6,7 @@ from prefect import flow
 
 from tasks.checks import check_snapshot
 from tasks.drift import announce_drift, drift_summary, measure_drift
-from tasks.inference import due_periods, find_production, record_served, score_period
+from tasks.inference import alarms_before, due_periods, find_production, record_served, score_period
 from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
 from tasks.reports import report_period
@@ -34,6 +34,7 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
                 reference=production.reference,
                 kinds=production.kinds,
                 predictions=scored.manifest.digest,
+                alarms=alarms_before(bench, production.version, due),
             )
             month = {"period": due, "rows": len(scored.frame), **drift_summary(report)}
             if record_served(bench, production, scored, month):

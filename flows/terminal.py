@@ -152,7 +152,7 @@ def months(found: Sequence[Mapping[str, Any]]) -> None:
     shown = table("Months", "period", "rows", "verdict", "share", "drifted features", "prediction")
     for month in found:
         prediction = month["prediction"]
-        answer = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction['score']:.2f}"
+        answer = "–" if prediction is None else f"{'drifted' if prediction['drifted'] else 'ok'} {prediction.get('effect', prediction.get('score')):.2f}"
         add(
             shown,
             month["period"],

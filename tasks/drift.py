@@ -1,6 +1,6 @@
 """Step: measure a scored period against the reference its model was accepted on, show it in Evidently, and say so when it drifted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -8,6 +8,8 @@ from prefect.events import emit_event
 
 from tasks.core.digests import canonical_json
 from tasks.core.drift import DriftReport
+from tasks.core.online import level
+from tasks.io.references import reference as reference_of
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
@@ -18,50 +20,64 @@ EVENT = "equipoise.drift"
 
 @step("measure drift", task_run_name="drift {period}")
 def measure_drift(
-    bench: Workbench, current: pd.DataFrame, *, version: int, period: str, reference: str, kinds: Mapping[str, Kind], predictions: str
+    bench: Workbench,
+    current: pd.DataFrame,
+    *,
+    version: int,
+    period: str,
+    reference: str,
+    kinds: Mapping[str, Kind],
+    predictions: str,
+    alarms: Sequence[bool] = (),
 ) -> tuple[DriftReport, str]:
     """Drift of each feature, and of the prediction beside them, from the reference.
 
-    The report goes into the store and, dated by the period, into the case's Evidently project, once for each model version.
-    Returns: the report, and the id of its page in Evidently.
+    The report goes into the store and, dated by the period, into the case's Evidently project, once for each model version; a report
+    on record stands, whatever has been served since. Returns: the report, and the id of its page in Evidently.
 
     current: the period's rows with `prediction`. reference, predictions: digests of stored frames. kinds: the model's inputs.
+    alarms: which of the periods that the version served before raised an alarm, in the order they were served.
     """
-    case = bench.case
-    features = {name: kind for name, kind in kinds.items() if name in case.features}
-    report, snapshot = bench.workspace.drift(
-        bench.store.get_frame(reference), current, columns=features, prediction=("prediction", "numeric"), settings=case.drift
-    )
-    recorded = bench.workspace.record(case.case, period, str(version), report, snapshot, {"predictions": predictions})
-    body = canonical_json(
-        {"period": period, "version": version, "reference": reference, "predictions": predictions, "columns": report.frame().to_dict("records")}
-    )
-    bench.store.record(
-        Manifest(
-            stream=case.case,
-            kind="drift",
-            key=f"v{version}-{period}",
-            digest=bench.store.put(body),
-            rows=len(report.columns),
-            schema={},
-            source=f"version {version}",
-            seed=None,
-            created=now(),
-            parent=predictions,
+    case, key = bench.case, f"v{version}-{period}"
+    on_record = bench.store.find(case.case, "drift", key)
+    kept = bench.store.get_json(on_record.digest).get("report") if on_record else None
+    report = DriftReport.from_dict(kept) if kept else None
+    features = {one.column: one.kind for one in report.columns} if report else {name: kind for name, kind in kinds.items() if name in case.features}
+    against = reference_of(bench.store, reference, features, ("prediction", "numeric"))
+    if report is None:
+        report = against.compare(current, case.drift, level(alarms))
+    page = bench.workspace.draw(report, against, current)
+    recorded = bench.workspace.record(case.case, period, str(version), report, page, {"predictions": predictions})
+    if on_record is None:
+        body = {"period": period, "version": version, "reference": reference, "predictions": predictions, "report": report.to_dict()}
+        bench.store.record(
+            Manifest(
+                stream=case.case,
+                kind="drift",
+                key=key,
+                digest=bench.store.put(canonical_json(body)),
+                rows=len(report.columns),
+                schema={},
+                source=f"version {version}",
+                seed=None,
+                created=now(),
+                parent=predictions,
+            )
         )
-    )
     say(f"drift {period}: {report.reason}")
     return report, recorded.run
 
 
 def drift_summary(report: DriftReport) -> dict[str, Any]:
-    """The verdict in the words of the demo's summary; prediction drift stands beside the columns."""
+    """The verdict in the words of the record; prediction drift stands beside the columns."""
     prediction = report.prediction
     return {
         "drifted": report.drifted,
+        "alarm": report.alarm,
+        "level": report.level,
         "drifted_columns": list(report.drifted_columns),
         "share": report.share,
-        "prediction": {"score": prediction.score, "limit": prediction.limit, "drifted": prediction.drifted} if prediction else None,
+        "prediction": {"effect": prediction.effect, "limit": prediction.limit, "drifted": prediction.drifted} if prediction else None,
     }
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 import pandas as pd
 
 from tasks.core.candidates import Candidate
-from tasks.core.drift import check_schema
 from tasks.core.errors import DataError
 from tasks.core.review import Event, last_change, production_version, registration
+from tasks.core.schema import check_schema
 from tasks.io.gatehouse import hold_gate, show_production, was_shown
 from tasks.io.models import load
 from tasks.io.store import Manifest
@@ -88,6 +89,13 @@ def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
     """What the record says of each period a version has served, oldest first."""
     served = [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
     return sorted(served, key=lambda body: str(body["period"]))
+
+
+def alarms_before(bench: Workbench, version: int, period: str) -> list[bool]:
+    """Which periods that a version served before this one raised an alarm of drift, in the order they were served."""
+    served = [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
+    earlier = takewhile(lambda body: body["period"] != period, served)
+    return [bool(body.get("alarm", body["drifted"])) for body in earlier]
 
 
 @step("score", task_run_name="score {period}")

@@ -11,7 +11,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from tasks.core.card import figure, plain, table
 from tasks.core.comparison import Comparison
-from tasks.core.drift import DriftReport
+from tasks.core.drift import DriftReport, p_text
 from tasks.core.examination import Examination
 from tasks.io import addresses
 from tasks.io.home import Home
@@ -63,8 +63,14 @@ def report_period(
         f"{month['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
         *([f"**{plain(notice)}**"] if notice else []),
         table(
-            ["column", "method", "score", "limit", "verdict"],
-            ([r["column"], r["method"], f"{r['score']:.3g}", f"{r['limit']:g}", "drifted" if r["drifted"] else "ok"] for r in frame.to_dict("records")),
+            ["column", "method", "effect", "limit", "corrected p", "missing", "new categories", "verdict"],
+            (
+                [
+                    *(r["column"], r["method"], f"{r['effect']:.3g}", f"{r['limit']:g}", p_text(r["q_value"])),
+                    *(f"{r['missing_rate']:.1%}", r["new_categories"], "drifted" if r["drifted"] else "ok"),
+                ]
+                for r in frame.to_dict("records")
+            ),
         ),
         "## Findings of the catalogue check",
         "\n".join(f"- {plain(finding)}" for finding in findings) or "None.",

@@ -128,13 +128,15 @@ class Checks(Strict):
 
 
 class Drift(Strict):
-    """When a column has drifted from the reference the model was accepted on."""
+    """When a column has drifted from the reference the model was accepted on: the effect size and the test must both say so."""
 
     numeric: Literal["wasserstein", "psi", "ks"] = Field(
-        "wasserstein", description="Measure for numeric columns: normalised Wasserstein distance, PSI, or the p-value of K-S."
+        "wasserstein", description="Effect size of numeric columns: Wasserstein distance over the reference's standard deviation, PSI, or D of K-S."
     )
-    categorical: Literal["jensenshannon", "psi", "chisquare"] = Field("jensenshannon", description="Measure for categorical columns.")
-    limit: float = Field(0.1, gt=0, description="A distance above it (a p-value below it) is drift.")
+    categorical: Literal["jensenshannon", "psi", "chisquare"] = Field(
+        "jensenshannon", description="Effect size of categorical columns: Jensen-Shannon distance, PSI, or Cramér's V of chi-square."
+    )
+    limit: float = Field(0.1, gt=0, description="An effect size above it is drift, where the corrected p-value is at most 0.05 as well.")
     limits: dict[str, float] = Field(default_factory=dict, description="Limits of single columns.")
     share: float = Field(0.1, gt=0, le=1, description="Share of drifted features from which the period counts as drifted.")
 

@@ -1,51 +1,67 @@
 """Drift: has the data moved away from the reference the model was accepted on?
 
-Scores come from outside (Evidently measures them in tasks.io.workspace); whether a score is drift, and whether a period has
-drifted, is decided here and nowhere else. The schema is checked first, because a column that is missing or retyped has no score.
+Two things must both hold before a column has drifted: the effect size is beyond the case's limit, so that it matters; and the test
+survives correction over the period's columns (Holm) at the level that the periods before it leave (tasks.core.online), so that it
+is not chance. Statistics are exact on all rows, from mergeable summaries (tasks.core.drift_summary). Nothing else decides drift.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tasks.core.case import Drift
+from tasks.core.drift_measures import CATEGORICAL, NUMERIC, Pair, chi_square, pooled, table
+from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary
 from tasks.core.errors import CaseError, DataError, nearest
+from tasks.core.intervals import holm
+from tasks.core.online import ALPHA
 
-Kind = Literal["numeric", "categorical"]
-
-P_VALUES = frozenset({"ks", "chisquare"})
-"""Methods whose score is a p-value: small means drift. Every other score is a distance: large means drift."""
+MISSING = "(missing)"
+COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories")
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column's score against its limit. A distance drifts above its limit, a p-value below it."""
+    """One column against the reference. `effect` is an effect size by `method`; `q_value` the p-value corrected over columns and
+    periods, at most 0.05 when it counts; `missing_rate` the share of current rows without a value; `new_categories` how many
+    categories the reference does not have.
+    """
 
     column: str
     kind: Kind
     method: str
-    score: float
+    effect: float
     limit: float
+    p_value: float
+    q_value: float
     drifted: bool
+    missing_rate: float
+    new_categories: int
 
     def __str__(self) -> str:
-        return f"{self.column} ({self.method} {self.score:.3g}, limit {self.limit:g})"
+        return f"{self.column} ({self.method} {self.effect:.3g}, limit {self.limit:g}, corrected p {p_text(self.q_value)})"
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The verdict on one period. `columns` holds features only; the prediction stands beside them and does not count."""
+    """The verdict on one period. `columns` holds features only; the prediction stands beside them and does not count.
+
+    `level`: what this period's tests could spend. `alarm`: whether any test survived its correction, whatever the size of its
+    effect: what the next period's level rests on.
+    """
 
     columns: tuple[ColumnDrift, ...]
     prediction: ColumnDrift | None
     share: float
     share_limit: float
     drifted: bool
+    alarm: bool
+    level: float
     reason: str
 
     @property
@@ -54,10 +70,28 @@ class DriftReport:
         return tuple(column.column for column in self.columns if column.drifted)
 
     def frame(self) -> pd.DataFrame:
-        """One row for each feature, then the prediction: column, role (feature or prediction), kind, method, score, limit, drifted."""
-        roles = [("feature", column) for column in self.columns] + [("prediction", column) for column in (self.prediction,) if column]
-        names = ["column", "role", "kind", "method", "score", "limit", "drifted"]
-        return pd.DataFrame([(c.column, role, c.kind, c.method, c.score, c.limit, c.drifted) for role, c in roles], columns=names)
+        """One row for each feature, then the prediction, with columns `COLUMNS`."""
+        found = [*self.columns, *((self.prediction,) if self.prediction else ())]
+        return pd.DataFrame([[getattr(one, name) for name in COLUMNS] for one in found], columns=list(COLUMNS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return asdict(self) | {"columns": [asdict(column) for column in self.columns]}
+
+    @staticmethod
+    def from_dict(kept: Mapping[str, Any]) -> "DriftReport":
+        """The report that `to_dict` gave."""
+        columns = tuple(ColumnDrift(**column) for column in kept["columns"])
+        return DriftReport(**{**kept, "columns": columns, "prediction": ColumnDrift(**kept["prediction"]) if kept["prediction"] else None})
+
+
+def p_text(p_value: float) -> str:
+    """A p-value to two digits; one that is smaller than anybody's data can show is not called 0.
+
+    >>> p_text(0.0312), p_text(0.0)
+    ('0.031', '< 1e-12')
+    """
+    return f"{p_value:.2g}" if p_value >= 1e-12 else "< 1e-12"
 
 
 def rule(column: str, kind: Kind, drift: Drift) -> tuple[str, float]:
@@ -65,76 +99,54 @@ def rule(column: str, kind: Kind, drift: Drift) -> tuple[str, float]:
     return (drift.numeric if kind == "numeric" else drift.categorical), drift.limits.get(column, drift.limit)
 
 
-def judge(scores: Mapping[str, float], drift: Drift, *, kinds: Mapping[str, Kind], prediction: str | None = None) -> DriftReport:
-    """Turn scores into the verdict on a period.
+def compare(reference: Summary, current: Summary, drift: Drift, *, prediction: str | None = None, level: float = ALPHA) -> DriftReport:
+    """The verdict on a period.
 
-    `scores` and `kinds` hold the features and, if given, the column named `prediction`. The period has drifted when
-    drifted features / features >= drift.share. A missing or non-finite score is an error: what could not be measured is
-    neither drift nor its absence.
-
-    >>> report = judge({"age": 0.9, "pay": 0.1}, Drift(limit=0.4, share=0.5), kinds={"age": "numeric", "pay": "numeric"})
-    >>> report.drifted, report.share, report.drifted_columns
-    (True, 0.5, ('age',))
+    prediction: the column that is not a feature; it is tested with the others. level: what this period's tests may spend together,
+    of `tasks.core.online.level`. The period has drifted when drifted features / features >= drift.share. Raises: DataError for a
+    column without a value on either side or of another kind, CaseError for a limit on a column that is not there.
     """
-    features = [name for name in kinds if name != prediction]
+    features = [name for name in reference.columns if name != prediction]
     if not features:
-        raise DataError("no feature was scored, so drift cannot be judged.", fix="Name at least one column under `features` in the case.")
+        raise DataError("there is no feature, so drift cannot be judged.", fix="Name at least one column under `features` in the case.")
     for name in drift.limits:
-        if name not in kinds:
-            raise CaseError(f"drift.limits names `{name}`, which is not a feature or the prediction.", fix=nearest(name, kinds))
+        if name not in reference.columns:
+            raise CaseError(f"drift.limits names `{name}`, which is not a feature or the prediction.", fix=nearest(name, reference.columns))
+    with ThreadPoolExecutor(THREADS) as pool:
+        measured = list(pool.map(lambda name: _measure(name, reference.columns[name], current.columns.get(name), drift), reference.columns))
+    corrected = np.minimum(holm(np.array([p_value for _, _, p_value in measured])) * (ALPHA / level), 1.0)
     judged: dict[str, ColumnDrift] = {}
-    for name, kind in kinds.items():
+    for name, (kind, effect, p_value), q_value in zip(reference.columns, measured, corrected.tolist(), strict=True):
         method, limit = rule(name, kind, drift)
-        score = scores.get(name)
-        if score is None or not isfinite(score):
-            raise DataError(f"column `{name}` has no {method} score ({score}).", fix="Look at its values in the snapshot: a score needs values on both sides.")
-        judged[name] = ColumnDrift(name, kind, method, float(score), limit, score < limit if method in P_VALUES else score > limit)
+        before, now = reference.columns[name], current.columns[name]
+        new = len(now.counts.keys() - before.counts.keys()) if isinstance(now, Categories) and isinstance(before, Categories) else 0
+        drifted = effect > limit and q_value <= ALPHA
+        judged[name] = ColumnDrift(name, kind, method, effect, limit, p_value, q_value, drifted, now.missing / current.rows, new)
     columns = tuple(judged[name] for name in features)
     moved = [column for column in columns if column.drifted]
     share = len(moved) / len(columns)
-    reason = f"{len(moved)} of {len(columns)} features drifted, a share of {share:.2f} (limit {drift.share:g})"
+    reason = f"{len(moved)} of {len(columns)} features drifted at level {level:.2g}, a share of {share:.2f} (limit {drift.share:g})"
     reason += f": {', '.join(map(str, moved))}." if moved else "."
-    return DriftReport(columns, judged.get(prediction) if prediction else None, share, drift.share, share >= drift.share, reason)
+    alarm = any(column.q_value <= ALPHA for column in judged.values())
+    return DriftReport(columns, judged.get(prediction) if prediction else None, share, drift.share, share >= drift.share, alarm, level, reason)
 
 
-def check_schema(expected: Mapping[str, Kind], frame: pd.DataFrame, known: Collection[str] = (), *, where: str | None = None) -> None:
-    """Refuse a frame whose columns are not what the model was accepted on. Every problem is named in one error.
-
-    `expected` names the inputs and their kinds. `known` names columns that may be there besides, such as the rest of the
-    catalogue; any other column is refused. Refused too: no rows, a column twice, a column without a value, infinity in a
-    numeric column, a numeric column that holds text and the reverse. Booleans pass as either kind. Missing values pass.
-    """
-    names = [str(name) for name in frame.columns]
-    unknown = [name for name in names if name not in expected and name not in known]
-    problems, renamed = [], set()
-    if frame.empty:
-        problems.append("it has no rows" if len(names) else "it has no columns")
-    problems += [f"column `{name}` is there {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1]
-    for name, kind in expected.items():
-        if name not in names:
-            close = get_close_matches(name.casefold(), {other.casefold(): other for other in unknown}, n=1, cutoff=0.7)
-            twin = next((other for other in unknown if close and other.casefold() == close[0]), None)
-            renamed.add(twin)
-            problems.append(f"column `{name}` is missing" + (f" (`{twin}` looks like it under another name)" if twin else ""))
-        elif names.count(name) == 1 and len(frame) and (problem := _values(frame.iloc[:, names.index(name)], kind)):
-            problems.append(f"column `{name}` {problem}")
-    problems += [f"column `{name}` is unknown" for name in unknown if name not in renamed]
-    if problems:
-        fix = "Mend the source and take the snapshot again, or train on the new columns."
-        raise DataError(f"the data does not fit the model: {'; '.join(problems)}.", where=where, fix=fix)
+def _measure(name: str, reference: Numbers | Categories, current: Numbers | Categories | None, drift: Drift) -> tuple[Kind, float, float]:
+    """Kind, effect and p-value of one column. A missing category is a category of its own; missing numbers are left out."""
+    if isinstance(reference, Numbers) and isinstance(current, Numbers):
+        if not reference.n or not current.n:
+            raise DataError(f"column `{name}` has no value in {'any row' if reference.n else 'the reference'}.", fix="Look at the snapshot.")
+        pair = Pair(reference, current)
+        return "numeric", _finite(name, NUMERIC[drift.numeric](pair)), pair.p_value
+    if isinstance(reference, Categories) and isinstance(current, Categories):
+        counts = table(*(Categories({**side.counts, **({MISSING: side.missing} if side.missing else {})}, 0) for side in (reference, current)))
+        if not counts.size or not counts.sum(axis=1).all():
+            raise DataError(f"column `{name}` has no row to compare.", fix="Look at the snapshot.")
+        return "categorical", _finite(name, CATEGORICAL[drift.categorical](counts)), chi_square(pooled(counts))[1]
+    raise DataError(f"column `{name}` is {'missing' if current is None else 'not of the kind it was'}.", fix="Mend the source, or train on the new columns.")
 
 
-def _values(series: pd.Series, kind: Kind) -> str | None:
-    """What is wrong with one column's values, as the end of a sentence; None when they fit the kind."""
-    if not series.notna().any():
-        return "has no value in any row"
-    # Objects are judged by what they hold: a database driver hands out Decimal, a CSV with gaps may hand out Python ints.
-    held = pd.api.types.infer_dtype(series, skipna=True)
-    if held == "boolean":
-        return None
-    if kind == "categorical":
-        return None if held in ("string", "categorical") else f"should hold categories and holds {held} values"
-    if held not in ("integer", "floating", "mixed-integer-float", "decimal"):
-        return f"should hold numbers and holds {'text' if held == 'string' else held} values"
-    infinite = int(np.isinf(pd.to_numeric(series, errors="raise").astype("float64")).sum())
-    return f"holds infinity in {infinite} row(s)" if infinite else None
+def _finite(name: str, effect: float) -> float:
+    if not isfinite(effect):
+        raise DataError(f"column `{name}` cannot be compared with the reference.", fix="Look at its values in the snapshot.")
+    return effect

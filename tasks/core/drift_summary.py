@@ -7,10 +7,13 @@ category. Nothing is binned or sampled: statistics from two summaries are those 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -31,23 +34,42 @@ class Numbers:
     @staticmethod
     def of(column: "pd.Series[Any]") -> "Numbers":
         """The column's summary. Booleans count as 0 and 1."""
-        found = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        known = np.sort(found[~np.isnan(found)])
-        first = np.flatnonzero(np.concatenate([[True], known[1:] != known[:-1]])) if known.size else np.zeros(0, dtype=np.intp)
-        return Numbers(known[first], np.diff(first, append=known.size).astype(np.int64), int(found.size - known.size))
+        found = np.sort(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        known = found[: np.searchsorted(found, np.nan)]  # sorting puts NaN last
+        new = known[1:] != known[:-1]
+        if new.all():
+            return Numbers(known, np.ones(known.size, dtype=np.int64), found.size - known.size)
+        first = np.flatnonzero(np.append(True, new))
+        return Numbers(known[first], np.diff(first, append=known.size).astype(np.int64), found.size - known.size)
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Rows that have a value."""
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """Standard deviation of the values (of the population)."""
         if not self.n:
             return float("nan")
-        mean = float(self.values @ self.counts) / self.n
-        return float(np.sqrt(((self.values - mean) ** 2) @ self.counts / self.n))
+        weights = self.counts.astype(np.float64)
+        mean = float(self.values @ weights) / self.n
+        return float(np.sqrt(((self.values - mean) ** 2) @ weights / self.n))
+
+    @cached_property
+    def shares(self) -> Floats:
+        """The share of rows below the first value (0), then at or below each value, up to 1."""
+        return np.append(0.0, np.cumsum(self.counts) / self.n)
+
+    @property
+    def rows(self) -> Floats:
+        """Every row's value, in rising order."""
+        return self.values if self.values.size == self.n else np.repeat(self.values, self.counts)
+
+    def below(self, points: Floats) -> Floats:
+        """The distribution function: the share of rows at or below each point."""
+        found: Floats = self.shares[np.searchsorted(self.values, points, side="right")]
+        return found
 
     def __add__(self, other: "Numbers") -> "Numbers":
         values, place = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
@@ -65,13 +87,18 @@ class Categories:
     @staticmethod
     def of(column: "pd.Series[Any]") -> "Categories":
         """The column's summary; values are told apart by their text."""
+        if isinstance(column.dtype, pd.StringDtype):  # Arrow counts text twice as fast, and lets go of Python's lock
+            texts = pc.value_counts(pa.array(column, from_pandas=True)).to_pylist()
+            counted = {text["values"]: text["counts"] for text in texts}
+            missing = counted.pop(None, 0)
+            return Categories(counted, missing)
         codes, values = pd.factorize(column)
-        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        missing, *counts = np.bincount(codes + 1, minlength=len(values) + 1).tolist()
         found: dict[str, int] = {}
-        for value, count in zip(values, counts.tolist(), strict=True):
+        for value, count in zip(values, counts, strict=True):
             if count:
                 found[str(value)] = found.get(str(value), 0) + count
-        return Categories(found, int((codes < 0).sum()))
+        return Categories(found, missing)
 
     @property
     def n(self) -> int:
@@ -95,10 +122,13 @@ class Summary:
         added: dict[str, Numbers | Categories] = {}
         for name, mine in self.columns.items():
             theirs = other.columns[name]
-            if (isinstance(mine, Numbers) and isinstance(theirs, Numbers)) or (isinstance(mine, Categories) and isinstance(theirs, Categories)):
-                added[name] = mine + theirs
-            else:
-                raise TypeError(f"column {name!r} is numeric in one part and categorical in the other")
+            match mine, theirs:
+                case Numbers(), Numbers():
+                    added[name] = mine + theirs
+                case Categories(), Categories():
+                    added[name] = mine + theirs
+                case _:
+                    raise TypeError(f"column {name!r} is numeric in one part and categorical in the other")
         return Summary(added, self.rows + other.rows)
 
 

@@ -13,6 +13,7 @@ from tasks.core.evidence import card_digest
 from tasks.core.gate import Against, Decision, Measured, decide
 from tasks.core.review import CARD_PARTS, Event, Grounds, production_version, registration, what_is_missing
 from tasks.io.documents import load_people
+from tasks.io.references import reference
 from tasks.io.workbench import Workbench
 
 SHOWN = "equipoise.in_production_since_entry"
@@ -150,5 +151,5 @@ def drift_since_training(bench: Workbench, evidence: dict[str, Any]) -> Measured
         return Measured(0.0, f"no snapshot is newer than {newest}")
     _, frame = bench.snapshot("features", newest)
     kinds = {name: kind for name, kind in bench.kinds.items() if name in bench.case.features}
-    report, _ = bench.workspace.drift(bench.store.get_frame(evidence["reference"]), frame, columns=kinds, settings=bench.case.drift)
+    report = reference(bench.store, evidence["reference"], kinds).compare(frame, bench.case.drift)
     return Measured(report.share, f"{newest}: {', '.join(report.drifted_columns) or 'none'}")

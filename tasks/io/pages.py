@@ -1,6 +1,7 @@
 """What Evidently's pages show: a report of one period against the reference, and the panels of a case's dashboard.
 
-Column names and category values would run as script in those pages, so they are made safe before Evidently sees them.
+Evidently draws a sample of the rows; figures and verdicts are ours (tasks.core.drift), handed to it by a test of our own for each
+method. Column names and category values would run as script in those pages, so they are made safe before Evidently sees them.
 """
 
 import hashlib
@@ -9,24 +10,34 @@ import unicodedata
 import uuid
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from tasks.core import drift as core
-from tasks.core.case import Drift
+from tasks.core.drift import MISSING, ColumnDrift, DriftReport
+from tasks.core.drift_measures import CATEGORICAL, NUMERIC
+from tasks.core.drift_summary import Kind
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
-ROWS = 50_000
-"""Most rows of each side that are measured and drawn; a fixed seed chooses them. The sample's own noise at this size: about
-0.01 for a normalised Wasserstein distance, and for a Jensen-Shannon distance sqrt((k - 1) / 4n), which is 0.02 for k = 100
-categories. K-S and chi-square see at most this many rows as well, so their p-values stop shrinking there."""
+ROWS = 5_000
+"""Most rows of each side that are drawn; a fixed seed chooses them. Nothing is measured on them."""
+
+METHODS = {
+    "wasserstein": "Wasserstein distance over the standard deviation",
+    "ks": "Kolmogorov and Smirnov's D",
+    "psi": "population stability index",
+    "jensenshannon": "Jensen-Shannon distance",
+    "chisquare": "Cramér's V",
+}
+FIGURES: ContextVar[Mapping[str, ColumnDrift]] = ContextVar("figures")
+"""Our figures by safe column name, while Evidently draws a report."""
 
 LOOKALIKES = {"<": "‹", ">": "›", "&": "＆", '"': "”", "'": "’", "`": "ˋ", "\\": "⧵", "{": "❴", "}": "❵"}
-MISSING = "(missing)"
 COLOURS = 6
 """How many lines the page tells apart by colour."""
 
@@ -47,9 +58,19 @@ def safe_text(text: str, longest: int = 80) -> str:
     return f"{shown}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def _prepare(frame: pd.DataFrame, kinds: Mapping[str, core.Kind]) -> pd.DataFrame:
-    """At most ROWS rows of the named columns: floats and safe strings, under safe names."""
-    frame = frame.sample(ROWS, random_state=0) if len(frame) > ROWS else frame
+def sample(frame: pd.DataFrame, columns: Mapping[str, Kind]) -> pd.DataFrame:
+    """At most `ROWS` rows of the named columns, always the same ones; a column with a value anywhere has one here."""
+    if len(frame) <= ROWS:
+        return frame[list(columns)]
+    places = np.sort(np.random.default_rng(0).choice(len(frame), ROWS, replace=False))
+    for name in columns:
+        if frame[name].iloc[places].isna().all():  # Evidently refuses to draw a column without a value
+            places = np.append(places, np.flatnonzero(frame[name].notna())[:1])
+    return pd.DataFrame({name: frame[name].iloc[places] for name in columns})
+
+
+def _prepare(frame: pd.DataFrame, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+    """The named columns as floats and safe strings, under safe names."""
     prepared = {}
     for name, kind in kinds.items():
         series = frame[name]
@@ -62,59 +83,66 @@ def _prepare(frame: pd.DataFrame, kinds: Mapping[str, core.Kind]) -> pd.DataFram
     return pd.DataFrame(prepared)
 
 
-def report(current: pd.DataFrame, reference: pd.DataFrame, kinds: Mapping[str, core.Kind], prediction: str | None, settings: Drift) -> "Snapshot":
-    """Evidently's report, with the case's method and limit for each column, and the share that makes a period drift.
+def _ours(_reference: "pd.Series[Any]", current: "pd.Series[Any]", _feature_type: object, _threshold: float) -> tuple[float, bool]:
+    """A test in Evidently's form that looks a column's effect size and verdict up."""
+    found = FIGURES.get()[str(current.name)]
+    return found.effect, found.drifted
+
+
+@cache
+def _register() -> None:
+    """Make our tests known to Evidently, one for each method."""
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    for method, name in METHODS.items():
+        kinds = [kind for kind, known in ((ColumnType.Numerical, NUMERIC), (ColumnType.Categorical, CATEGORICAL)) if method in known]
+        register_stattest(StatTest(_named(method), f"{name}, all rows, corrected", kinds), _ours)
+
+
+def _named(method: str) -> str:
+    return f"equipoise_{method}"
+
+
+def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport) -> "Snapshot":
+    """Evidently's report of a verdict: its figures, and plots of the two samples of rows.
 
     Its results are named by `safe_text` of the columns.
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import DriftedColumnsCount, ValueDrift
 
+    _register()
+    shown = {safe_text(one.column): one for one in (*found.columns, *((found.prediction,) if found.prediction else ()))}
+    kinds = {one.column: one.kind for one in shown.values()}
     current, reference = _prepare(current, kinds), _prepare(reference, kinds)
-    limits = {safe_text(name): _inclusive(*core.rule(name, kind, settings)) for name, kind in kinds.items()}
     definition = DataDefinition(
-        numerical_columns=[safe_text(name) for name, kind in kinds.items() if kind == "numeric"],
-        categorical_columns=[safe_text(name) for name, kind in kinds.items() if kind == "categorical"],
+        numerical_columns=[name for name, one in shown.items() if one.kind == "numeric"],
+        categorical_columns=[name for name, one in shown.items() if one.kind == "categorical"],
     )
-    features = [safe_text(name) for name in kinds if name != prediction]
+    features = [safe_text(one.column) for one in found.columns]
     metrics: list[Any] = [
         DriftedColumnsCount(
             columns=features,
-            drift_share=settings.share,
-            num_method=settings.numeric,
-            cat_method=settings.categorical,
-            per_column_threshold={name: limits[name] for name in features},
-        )
+            drift_share=found.share_limit,
+            per_column_method={name: _named(shown[name].method) for name in features},
+            per_column_threshold={name: shown[name].limit for name in features},
+        ),
+        *(ValueDrift(column=name, method=_named(one.method), threshold=one.limit) for name, one in shown.items()),
     ]
-    for name, kind in kinds.items():
-        metrics.append(ValueDrift(column=safe_text(name), method=core.rule(name, kind, settings)[0], threshold=limits[safe_text(name)]))
-    with warnings.catch_warnings():
-        # Its own divisions by zero (a category that one side lacks) and deprecations; the scores are checked for NaN after.
-        warnings.simplefilter("ignore")
-        snapshot = Report(metrics, include_tests=True).run(
-            Dataset.from_pandas(current, data_definition=definition),
-            Dataset.from_pandas(reference, data_definition=definition),
-        )
-    for result in snapshot.metric_results.values():
-        # Chi-square over one category has no degree of freedom and gives NaN: the two sides are then the same.
-        if isinstance(value := getattr(result, "value", None), float) and math.isnan(value):
-            column = result.metric_value_location.metric.params["column"]
-            if set(current[column]) == set(reference[column]) and current[column].nunique() == 1:
-                result.value = 1.0
-    return snapshot
+    token = FIGURES.set(shown)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own divisions by zero and deprecations
+            return Report(metrics, include_tests=True).run(
+                Dataset.from_pandas(current, data_definition=definition),
+                Dataset.from_pandas(reference, data_definition=definition),
+            )
+    finally:
+        FIGURES.reset(token)
 
 
-def _inclusive(method: str, limit: float) -> float:
-    """The threshold by which Evidently decides as we do: it counts a score equal to its threshold as drift, and we do not.
-
-    (Chi-square is the exception: there it is below the threshold for both.)
-    """
-    if method == "chisquare":
-        return limit
-    return math.nextafter(limit, 0.0 if method in core.P_VALUES else math.inf)
-
-
-def panels(project: uuid.UUID, case: str, report: core.DriftReport) -> list[Any]:
+def panels(project: uuid.UUID, case: str, report: DriftReport) -> list[Any]:
     """The dashboard: how many features drifted, how far each one is, and how far the prediction is, month by month.
 
     The same panel of the same project has the same id, whatever the report.
@@ -122,11 +150,11 @@ def panels(project: uuid.UUID, case: str, report: core.DriftReport) -> list[Any]
     from evidently.sdk.models import PanelMetric
     from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
-    def score(column: core.ColumnDrift) -> Any:
+    def effect(column: ColumnDrift) -> Any:
         return PanelMetric(metric="ValueDrift", metric_labels={"column": safe_text(column.column)}, legend=safe_text(column.column))
 
-    def bound(column: core.ColumnDrift) -> str:
-        return f"{column.method} {'below' if column.method in core.P_VALUES else 'above'} {column.limit:g}"
+    def bound(column: ColumnDrift) -> str:
+        return f"{column.method} above {column.limit:g}"
 
     share = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "share"}, legend="share")
     counted = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "count"}, legend="drifted features")
@@ -137,12 +165,12 @@ def panels(project: uuid.UUID, case: str, report: core.DriftReport) -> list[Any]
     for part in range(parts):
         columns = report.columns[part * len(report.columns) // parts : (part + 1) * len(report.columns) // parts]
         rules = " or ".join(dict.fromkeys(map(bound, columns)))
-        title = "Drift score of each feature, by month" + (f" ({part + 1} of {parts})" if parts > 1 else "")
-        drawn[f"scores {part}"] = line_plot_panel(title, list(map(score, columns)), f"Drifted: {rules}.", size="half" if parts > 1 else "full")
+        title = "Effect size of each feature, by month" + (f" ({part + 1} of {parts})" if parts > 1 else "")
+        drawn[f"scores {part}"] = line_plot_panel(title, list(map(effect, columns)), f"Drifted: {rules}, not by chance.", size="half" if parts > 1 else "full")
     drawn["count"] = counter_panel("Drifted features in the latest month", [counted], f"Out of {len(report.columns)}.", size="half")
     if report.prediction:
-        text = f"Drifted: {bound(report.prediction)}. Shown beside the features and not counted among them."
-        drawn["prediction"] = line_plot_panel("Drift of the predictions, by month", [score(report.prediction)], text, size="half")
+        text = f"Drifted: {bound(report.prediction)}, not by chance. Shown beside the features and not counted among them."
+        drawn["prediction"] = line_plot_panel("Drift of the predictions, by month", [effect(report.prediction)], text, size="half")
     for name, panel in drawn.items():
         panel.id = uuid.uuid5(project, name)
     return list(drawn.values())

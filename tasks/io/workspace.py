@@ -1,9 +1,9 @@
 """The Evidently workspace: drift reports, and a dashboard over time with one project for each case.
 
-Evidently measures and draws; tasks.core.drift decides. Limits are handed to Evidently so that its pages reach the same verdict.
-Three things it would get wrong are dealt with here: column names and category values run as script in its pages (they
-are made safe first), a half-written file takes the whole project off its list (files appear whole or not at all), and its
-cost grows with the rows it draws (a bounded sample is drawn). tasks.io.pages is what the pages show; this module is what is kept.
+tasks.core.drift measures and decides; Evidently draws, and shows these figures and this verdict. Three things it would get wrong
+are dealt with here: column names and category values run as script in its pages (they are made safe first), a half-written file
+takes the whole project off its list (files appear whole or not at all), and its cost grows with the rows it draws (a bounded
+sample is drawn). tasks.io.pages is what the pages show; this module is what is kept.
 
 Layout under the workspace's path, which is Evidently's own:  <project>/metadata.json  dashboard.json  snapshots/<run>.json
 """
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks.core import drift as core
 from tasks.core.case import Drift
+from tasks.core.drift import DriftReport
 from tasks.core.errors import IntegrityError
+from tasks.core.online import ALPHA
 from tasks.io import pages
 from tasks.io.processes import writable
+from tasks.io.references import Reference
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -56,35 +58,25 @@ class Workspace:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
-    def drift(
-        self,
-        reference: pd.DataFrame,
-        current: pd.DataFrame,
-        *,
-        columns: Mapping[str, core.Kind],
-        settings: Drift,
-        prediction: tuple[str, core.Kind] | None = None,
-    ) -> tuple[core.DriftReport, "Snapshot"]:
-        """Measure each feature, and the prediction, against the reference.
+    def drift(self, reference: Reference, current: pd.DataFrame, *, settings: Drift, level: float = ALPHA) -> tuple[DriftReport, "Snapshot"]:
+        """The verdict on a period's rows, and Evidently's report of it.
 
-        Both frames may hold further columns. A missing category is a category of its own; missing numbers are left out.
-        Raises DataError before anything is measured when a frame does not hold the columns as they are declared.
+        The frame may hold further columns. A missing category is a category of its own; missing numbers are left out.
+        Raises DataError before anything is measured when the frame does not hold the columns as they are declared.
         """
-        kinds = dict(columns) | ({prediction[0]: prediction[1]} if prediction else {})
-        for frame, side in ((reference, "reference"), (current, "current data")):
-            core.check_schema(kinds, frame, known={str(name) for name in frame.columns}, where=side)
-        names = {pages.safe_text(name): name for name in kinds}
-        snapshot = pages.report(current, reference, kinds, prediction[0] if prediction else None, settings)
-        measured = {metric["config"].get("column"): metric["value"] for metric in snapshot.dict()["metrics"]}
-        scores = {real: float(measured[safe]) for safe, real in names.items()}
-        return core.judge(scores, settings, kinds=kinds, prediction=prediction[0] if prediction else None), snapshot
+        report = reference.compare(current, settings, level)
+        return report, self.draw(report, reference, current)
+
+    def draw(self, report: DriftReport, reference: Reference, current: pd.DataFrame) -> "Snapshot":
+        """Evidently's report of a verdict that was reached before."""
+        return pages.report(pages.sample(current, reference.kinds), reference.drawn, report)
 
     def record(
         self,
         case: str,
         period: str,
         version: str,
-        report: core.DriftReport,
+        report: DriftReport,
         snapshot: "Snapshot",
         extra: Mapping[str, str | int | float] | None = None,
     ) -> Recorded:
@@ -137,7 +129,7 @@ class Workspace:
                     if file.read(1) != b"}":
                         raise _damaged(path)
 
-    def _project(self, case: str, report: core.DriftReport) -> None:
+    def _project(self, case: str, report: DriftReport) -> None:
         """Make the case's project and dashboard; later, bring our panels up to date and leave the user's alone."""
         from evidently.legacy.utils import NumpyEncoder
         from evidently.sdk.models import ProjectModel
@@ -175,7 +167,7 @@ def _merged(dashboard: dict[str, Any], ours: list[dict[str, Any]]) -> dict[str, 
 
 
 def _columns(panels: list[dict[str, Any]]) -> set[str]:
-    """The columns whose scores some panels draw."""
+    """The columns whose effect sizes some panels draw."""
     return {value["metric_labels"]["column"] for panel in panels for value in panel["values"] if "column" in value["metric_labels"]}
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from tasks.core.drift_measures import EMPTY, Merged, categorical_psi, chi_square, jensenshannon, psi, table, wasserstein
+from tasks.core.drift_measures import EMPTY, Pair, categorical_psi, chi_square, jensenshannon, pooled, psi, table, wasserstein
 from tasks.core.drift_summary import Categories, Numbers, summarise
 from tasks.core.online import ALPHA, level
 
@@ -21,14 +21,26 @@ words = st.lists(st.sampled_from(["a", "b", "ü", "<b>", ""]), min_size=1, max_s
 def test_numeric_statistics_are_scipy_s(one, two):
     """D, its asymptotic p-value and the Wasserstein distance, ties and single values included."""
     reference, current = (Numbers.of(pd.Series(values, dtype="float64")) for values in (one, two))
-    merged = Merged.of(reference, current)
+    pair = Pair(reference, current)
     theirs = stats.ks_2samp(one, two, method="asymp")
-    assert merged.largest_gap == pytest.approx(theirs.statistic, abs=1e-9)
-    assert merged.p_value == pytest.approx(theirs.pvalue, abs=1e-9)
-    assert merged.distance == pytest.approx(stats.wasserstein_distance(one, two), rel=1e-9, abs=1e-9)
+    assert pair.largest_gap == pytest.approx(theirs.statistic, abs=1e-9)
+    assert pair.p_value == pytest.approx(theirs.pvalue, abs=1e-9)
+    assert pair.distance == pytest.approx(stats.wasserstein_distance(one, two), rel=1e-9, abs=1e-9)
     assert reference.spread == pytest.approx(np.std(one), rel=1e-6, abs=1e-6)
     if np.std(one) > 0.01:
-        assert wasserstein(reference, current, merged) == pytest.approx(stats.wasserstein_distance(one, two) / np.std(one), rel=1e-6)
+        assert wasserstein(pair) == pytest.approx(stats.wasserstein_distance(one, two) / np.std(one), rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01, 0.7, 50.0])
+@pytest.mark.parametrize("decimals", [1, 2, 9])
+def test_large_columns_are_measured_without_looking_at_every_value(shift, decimals):
+    """Sides of unequal length, with many ties and with none, close together and apart."""
+    rng = np.random.default_rng(3)
+    one, two = np.round(rng.normal(size=7001), decimals), np.round(rng.normal(shift, 1.1, 3000), decimals)
+    for before, after in ((one, two), (two, one), (one, one), (np.zeros(500), two), (one, np.append(two, [-99.0, 99.0]))):
+        pair = Pair(*(Numbers.of(pd.Series(values)) for values in (before, after)))
+        assert pair.largest_gap == pytest.approx(stats.ks_2samp(before, after, method="asymp").statistic, abs=1e-12)
+        assert pair.distance == pytest.approx(stats.wasserstein_distance(before, after), rel=1e-9, abs=1e-12)
 
 
 @settings(deadline=None)
@@ -45,6 +57,26 @@ def test_categorical_statistics_are_scipy_s(one, two):
         assert chi_square(counts) == (0.0, 1.0)
 
 
+def test_rare_categories_are_put_together():
+    """Until both sides expect five rows of each, the next category joining where need be; a table without rare ones is left as it is."""
+    assert pooled(np.array([[50.0, 40, 10], [50, 35, 15]])).tolist() == [[50, 40, 10], [50, 35, 15]]
+    assert pooled(np.array([[500.0, 30, 20, 40], [50, 3, 2, 5]])).tolist() == [[90, 500], [10, 50]]
+    assert pooled(np.array([[500.0, 3, 80], [50, 1, 8]])).tolist() == [[83, 500], [9, 50]]
+    assert pooled(np.array([[9.0, 1], [8, 2]])).tolist() == [[10], [10]]
+    assert pooled(np.array([[4.0], [3]])).tolist() == [[4], [3]]
+
+
+def test_the_p_value_of_many_rare_categories_holds():
+    """Two hundred categories, most with less than a row in the smaller side: without pooling one in 25 falls below 0.001."""
+    rng = np.random.default_rng(5)
+    shares = 1 / np.arange(1, 201) ** 1.2
+    sides = [rng.multinomial(rows, shares / shares.sum(), 2000).astype(float) for rows in (5000, 200)]
+    tables = [np.array(pair)[:, np.array(pair).sum(axis=0) > 0] for pair in zip(*sides, strict=True)]
+    for least, most in ((0.05, 0.065), (0.001, 0.003)):
+        assert np.mean([chi_square(pooled(counts))[1] <= least for counts in tables]) <= most
+    assert np.mean([chi_square(counts)[1] <= 0.001 for counts in tables]) > 0.02
+
+
 def test_the_stability_index_is_its_definition():
     """Over the deciles of the reference, and over categories; a bin that one side lacks counts as a small share."""
     rng = np.random.default_rng(1)
@@ -53,7 +85,7 @@ def test_the_stability_index_is_its_definition():
     edges = np.sort(one)[np.ceil(np.arange(1, 10) / 10 * 5000).astype(int) - 1]
     shares = [np.bincount(np.searchsorted(edges, values, side="left"), minlength=10) / len(values) for values in (one, two)]
     expected = sum((a - b) * np.log(a / b) for a, b in zip(*shares, strict=True))
-    assert psi(reference, current, Merged.of(reference, current)) == pytest.approx(expected, rel=1e-9)
+    assert psi(Pair(reference, current)) == pytest.approx(expected, rel=1e-9)
     counts = table(Categories({"a": 50, "b": 50}, 0), Categories({"a": 100}, 0))
     assert categorical_psi(counts) == pytest.approx((0.5 - 1) * np.log(0.5 / 1) + (0.5 - EMPTY) * np.log(0.5 / EMPTY))
 

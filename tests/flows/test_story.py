@@ -353,13 +353,20 @@ def test_runs_artifacts_and_event_are_in_prefect(project):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+    from flows.infer import infer
     from flows.lifecycle import lifecycle
+    from tasks.core.online import level
 
     table = pd.read_csv(project / "loans.csv")
     table.loc[table["month"] == "2024-03-15", "income"] += 30_000
     table.to_csv(project / "loans.csv", index=False)
     summary = lifecycle("loans")
-    assert [month["drifted_columns"] for month in summary["months"]] == [[], ["income"]]
+    quiet, moved = summary["months"]
+    assert [month["drifted_columns"] for month in (quiet, moved)] == [[], ["income"]]
+    assert [(month["alarm"], month["level"]) for month in (quiet, moved)] == [(False, level([])), (True, level([False]))]
+    for month in (quiet, moved):  # asked again, a month gets the decision it got, whatever was served since
+        [again] = infer("loans", month["period"])["months"]
+        assert again | {"predictions": month["predictions"]} == month
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="loans-%")), limit=200)
     keys = {artifact.key for artifact in found}

@@ -1,4 +1,4 @@
-"""Drift measured by Evidently, and the project that shows it over time. Expected scores come from scipy."""
+"""Drift as Evidently shows it, and the project that shows it over time: the figures and the verdict are ours."""
 
 import datetime as dt
 import json
@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from scipy.spatial import distance
 
 from tasks.core.case import Drift
 from tasks.core.errors import DataError, IntegrityError, UnavailableError
+from tasks.core.online import ALPHA
 from tasks.io import pages
+from tasks.io.references import Reference, reference
+from tasks.io.store import Store
 from tasks.io.workspace import Workspace, link, project_id
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
@@ -38,9 +40,17 @@ def people(shift=0.0, seed=0, rows=300, cities=(0.5, 0.3, 0.2)):
     )
 
 
-def measure(workspace, current, reference=None, columns=COLUMNS, **settings):
-    reference = people() if reference is None else reference
-    return workspace.drift(reference, current, columns=columns, prediction=("prediction", "numeric"), settings=Drift(**settings))
+def measure(workspace, current, reference=None, columns=COLUMNS, level=ALPHA, **settings):
+    against = Reference.of(people() if reference is None else reference, columns, ("prediction", "numeric"))
+    return workspace.drift(against, current, settings=Drift(**settings), level=level)
+
+
+def shown(snapshot):
+    """What Evidently's page says: each column's figure and verdict, and the count of drifted features."""
+    results = snapshot.dict()
+    figures = {metric["config"]["column"]: metric["value"] for metric in results["metrics"] if "column" in metric["config"]}
+    verdicts = {test["metric_config"]["params"]["column"]: test["status"].value for test in results["tests"] if "column" in test["metric_config"]["params"]}
+    return figures, {name: status == "FAIL" for name, status in verdicts.items()}, results["metrics"][0]["value"]
 
 
 @pytest.fixture(scope="module")
@@ -48,50 +58,44 @@ def measured(tmp_path_factory):
     return measure(Workspace(tmp_path_factory.mktemp("measured")), people(15, seed=1), limit=0.4)
 
 
-def test_scores_are_those_of_scipy(measured):
-    """Normalised Wasserstein distance is scipy's over the reference's standard deviation; Jensen-Shannon is scipy's, in nats."""
-    report, _ = measured
-    before, after = people(), people(15, seed=1)
-    cities = sorted(set(before["city"]))
-    shares = [[(frame["city"] == city).mean() for city in cities] for frame in (before, after)]
-    expected = {
-        "age": stats.wasserstein_distance(before["age"], after["age"]) / before["age"].std(ddof=0),
-        "city": distance.jensenshannon(*shares),
-    }
-    assert {column.column: column.score for column in report.columns} == pytest.approx(expected)
-    assert report.drifted_columns == ("age",)
-
-
-@pytest.mark.parametrize(
-    ("numeric", "categorical", "p_value"),
-    [("ks", "chisquare", True), ("psi", "psi", False)],
-)
-def test_every_method_of_a_case_is_measured(tmp_path, numeric, categorical, p_value):
-    """K-S and chi-square give scipy's p-values, PSI its textbook sum; the moved columns drift under each."""
-    before, after = people(), people(15, seed=1, cities=(0.1, 0.1, 0.8))
-    report, _ = measure(Workspace(tmp_path), after, before, numeric=numeric, categorical=categorical, limit=0.1)
-    counts = [frame["city"].value_counts().reindex(["Ulm", "Köln", "Bonn"]).to_numpy() for frame in (before, after)]
-    shares = [count / count.sum() for count in counts]
-    psi = float(((shares[0] - shares[1]) * np.log(shares[0] / shares[1])).sum())
-    expected = stats.chisquare(counts[1], counts[0]).pvalue if p_value else psi
-    scores = {column.column: column.score for column in report.columns}
-    assert scores["city"] == pytest.approx(expected)
-    if p_value:
-        assert scores["age"] == pytest.approx(stats.ks_2samp(before["age"], after["age"]).pvalue)
-    assert report.drifted_columns == ("age", "city")
-
-
 @pytest.mark.parametrize("settings", [{}, {"numeric": "ks", "categorical": "chisquare"}, {"numeric": "psi", "categorical": "psi"}])
-def test_evidently_reaches_the_same_verdict_even_on_the_limit(tmp_path, settings):
-    """With limits set to the very scores, no column drifts for us, and none does on Evidently's page."""
-    workspace, after = Workspace(tmp_path), people(3, seed=1)
-    first, _ = measure(workspace, after, **settings)
-    scores = {column.column: column.score for column in (*first.columns, first.prediction)}
-    report, snapshot = measure(workspace, after, limits=scores, **settings)
-    results = snapshot.dict()
-    assert report.drifted_columns == ()
-    assert results["metrics"][0]["value"] == {"count": 0.0, "share": 0.0}
-    assert {test["status"].value for test in results["tests"]} == {"SUCCESS"}
+@pytest.mark.parametrize("shift", [0, 15])
+def test_evidently_shows_our_figures_and_our_verdict(tmp_path, settings, shift):
+    """By every method, each column's effect size and verdict, and the count of drifted features, are those of the report."""
+    after = people(shift, seed=1, cities=(0.1, 0.1, 0.8) if shift else (0.5, 0.3, 0.2))
+    report, snapshot = measure(Workspace(tmp_path), after, limit=0.2, **settings)
+    figures, verdicts, counted = shown(snapshot)
+    columns = (*report.columns, report.prediction)
+    assert figures == {column.column: column.effect for column in columns}
+    assert verdicts == {column.column: column.drifted for column in columns}
+    assert counted == {"count": float(len(report.drifted_columns)), "share": report.share}
+    assert report.drifted_columns == (("age", "city") if shift else ())
+
+
+def test_where_evidently_would_decide_otherwise_it_says_ours(tmp_path):
+    """Six rows beyond the limit would be drift by its own distance; by ours that may be chance, and the page says so."""
+    from evidently import Report
+    from evidently.metrics import ValueDrift
+
+    few = people(4, seed=2, rows=6)
+    report, snapshot = measure(Workspace(tmp_path), few, limit=0.1)
+    theirs = Report([ValueDrift(column="age", method="wasserstein", threshold=0.1)], include_tests=True).run(few[["age"]], people()[["age"]]).dict()
+    figures, verdicts, counted = shown(snapshot)
+    assert theirs["metrics"][0]["value"] == pytest.approx(figures["age"])
+    assert theirs["tests"][0]["status"].value == "FAIL"
+    assert figures["age"] > 0.1
+    assert (verdicts["age"], counted["count"], report.drifted_columns) == (False, 0.0, ())
+    assert "Wasserstein distance over the standard deviation, all rows, corrected" in snapshot.get_html_str(as_iframe=False)
+
+
+def test_reports_of_two_periods_at_once_keep_their_figures(tmp_path):
+    """Each thread's page shows its own period."""
+    workspace = Workspace(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda shift: measure(workspace, people(shift, seed=1)), range(0, 16, 4)))
+    for report, snapshot in found:
+        assert shown(snapshot)[0]["age"] == report.columns[0].effect
+    assert len({report.columns[0].effect for report, _ in found}) == 4
 
 
 def test_evidently_counts_what_we_count(measured):
@@ -116,25 +120,44 @@ def test_a_new_category_and_missing_ones_count(tmp_path):
     """Missing categories are a category of their own, and a category that the reference lacks is no error."""
     current = people()
     current["city"] = current["city"].where(current.index % 2 == 0).replace("Bonn", "Trier")
-    report, _ = measure(Workspace(tmp_path), current, categorical="chisquare", numeric="ks", limit=0.01)
+    report, snapshot = measure(Workspace(tmp_path), current, categorical="chisquare", numeric="ks", limit=0.1)
     assert report.drifted_columns == ("city",)
+    assert pages.MISSING in snapshot.dumps()
 
 
 def test_one_category_on_both_sides_has_not_drifted(tmp_path):
-    """Chi-square of one shared category is 1, not an error."""
+    """Cramer's V of one shared category is 0, not an error."""
     same = people().assign(city="Ulm")
     report, snapshot = measure(Workspace(tmp_path), same, same, categorical="chisquare", limit=0.05, numeric="ks")
-    assert [column.score for column in report.columns] == [1.0, 1.0]
+    assert [column.effect for column in report.columns] == [0.0, 0.0]
     assert "NaN" not in snapshot.dumps()
 
 
-def test_at_most_a_fixed_number_of_rows_is_measured(tmp_path, monkeypatch):
-    """A large month costs no more than a sample of it, and the sample is the same each time."""
+def test_every_row_is_measured_and_a_fixed_number_is_drawn(tmp_path, monkeypatch):
+    """Figures are those of all rows, whatever the page draws; the rows it draws are the same each time."""
+    before, after = people(), people(3, seed=1)
+    expected, _ = measure(Workspace(tmp_path), after, before)
     monkeypatch.setattr(pages, "ROWS", 50)
-    before, after = people(), people(seed=1)
-    report, _ = measure(Workspace(tmp_path), after, before)
-    drawn = [frame.sample(50, random_state=0)["age"] for frame in (before, after)]
-    assert report.columns[0].score == pytest.approx(stats.wasserstein_distance(*drawn) / drawn[0].std(ddof=0))
+    report, snapshot = measure(Workspace(tmp_path), after, before)
+    assert report == expected
+    assert shown(snapshot)[0]["age"] == pytest.approx(stats.wasserstein_distance(before["age"], after["age"]) / before["age"].std(ddof=0))
+    drawn = pages.sample(after, COLUMNS)
+    assert len(drawn) == 50
+    assert drawn.equals(pages.sample(after, COLUMNS))
+    sparse = after.assign(age=after["age"].where(after.index == 299))
+    assert pages.sample(sparse, COLUMNS)["age"].notna().sum() == 1
+    measure(Workspace(tmp_path), sparse, before)
+
+
+def test_a_reference_is_read_once(tmp_path):
+    """The same digest and columns give the reference that is kept; few are kept."""
+    store = Store(tmp_path)
+    digest = store.put_frame(people())
+    kept = reference(store, digest, COLUMNS, ("prediction", "numeric"))
+    assert reference(store, digest, COLUMNS, ("prediction", "numeric")) is kept
+    assert reference(store, digest, {"age": "numeric"}).kinds == {"age": "numeric"}
+    reference(store, digest, {"city": "categorical"})
+    assert reference(store, digest, COLUMNS, ("prediction", "numeric")) is not kept
 
 
 def test_a_period_is_recorded_once_for_each_version(tmp_path, measured):

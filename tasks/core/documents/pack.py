@@ -220,7 +220,8 @@ def _monitoring(dossier: Dossier) -> Iterator[Part]:
     drift, schedule = dossier.case.drift, dossier.case.schedule
     yield Text(
         f"Each period (schedule {schedule.cron}, {schedule.timezone}) every feature is measured against the data that the version was accepted on, by "
-        f"{drift.numeric} and {drift.categorical}, limit {drift.limit:g}; from a share of {drift.share:g} on the period counts as drifted."
+        f"{drift.numeric} and {drift.categorical}, limit {drift.limit:g}, and by a test corrected over features and periods (level 0.05); "
+        f"from a share of {drift.share:g} on the period counts as drifted."
     )
     yield Bullets(
         tuple(f"{one['period']}: {count(one['rows'])} rows, {'drifted' if one['drifted'] else 'no drift'}" for one in dossier.served)
