@@ -23,6 +23,7 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
     months, fresh = [], []
     with track(country=bench.case.carbon.country, name="infer") as meter:
         production = find_production(bench)
+        announce_drift(bench, production.version)  # of a run that was stopped before it could
         for due in due_periods(bench, production, period):
             scored = score_period(bench, production, due)
             findings = check_snapshot(bench, due, for_training=False)
@@ -42,9 +43,8 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
                 report_period(
                     bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice, page=page
                 )
-                if report.drifted:
-                    announce_drift(case, production.version, due, report)
             months.append(month)
+            announce_drift(bench, production.version)
     if fresh:
         log_scoring(bench, version=production.version, months=fresh, emissions=meter.result)
     return {

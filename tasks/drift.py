@@ -1,5 +1,6 @@
 """Step: measure a scored period against the reference its model was accepted on, show it in Evidently, and say so when it drifted."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -82,10 +83,21 @@ def drift_summary(report: DriftReport) -> dict[str, Any]:
 
 
 @step("announce drift")
-def announce_drift(case: str, version: int, period: str, report: DriftReport) -> None:
-    """Emit the event that the train deployment listens for."""
-    emit_event(
-        event=EVENT,
-        resource={"prefect.resource.id": f"equipoise.case.{case}", "prefect.resource.name": case},
-        payload={"case": case, "version": version, "period": period, **drift_summary(report)},
-    )
+def announce_drift(bench: Workbench, version: int) -> None:
+    """Emit the event that the train deployment listens for, for each period of a version that drifted, and enter it into the ledger.
+
+    The entry follows the event, so that a crash between them sends the event again, under the same id, and none is lost.
+    """
+    case, ledger = bench.case.case, bench.ledger
+    events = [event for event in ledger.events(case) if event.version == version]
+    told = {event.body["period"] for event in events if event.kind == "drifted"}
+    for event in events:
+        body = event.body
+        if event.kind == "served" and body["drifted"] and body["period"] not in told:
+            emit_event(
+                event=EVENT,
+                resource={"prefect.resource.id": f"equipoise.case.{case}", "prefect.resource.name": case},
+                payload={"case": case, "version": version, **{name: body[name] for name in ("period", "share", "drifted", "drifted_columns", "prediction")}},
+                id=uuid.uuid5(uuid.NAMESPACE_URL, f"{EVENT}/{case}/{version}/{body['period']}/{event.sequence}"),
+            )
+            ledger.append(case, "drifted", version, {"period": body["period"], "columns": body["drifted_columns"]})

@@ -145,8 +145,6 @@ def record_served(bench: Workbench, production: Production, scored: Scored, summ
     if any(month["period"] == scored.period for month in served_months(bench, production.version)):
         return False
     bench.ledger.append(bench.case.case, "served", production.version, {**summary, "predictions": scored.manifest.digest})
-    if summary["drifted"]:
-        bench.ledger.append(bench.case.case, "drifted", production.version, {"period": scored.period, "columns": summary["drifted_columns"]})
     return True
 
 

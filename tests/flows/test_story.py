@@ -156,6 +156,23 @@ def test_alias_set_by_hand_without_approval_is_refused_and_the_last_good_version
     assert production_version(bench.ledger.events("loans")) == 2
 
 
+def test_drift_that_a_crash_left_unsaid_is_said_once_by_the_next_run(project):
+    """A period was served and drifted, and the process died before the event: the next run emits it, enters it, and the one after does not."""
+    from flows.infer import infer
+    from flows.promote import promote
+
+    trained()
+    approve()
+    promote("loans", 1)
+    bench = Workbench.open("loans")
+    month = {"period": "2024-02", "rows": 600, "drifted": True, "alarm": True, "level": 0.01, "drifted_columns": ["amount"], "share": 0.5, "prediction": None}
+    bench.ledger.append("loans", "served", 1, {**month, "predictions": "sha256:" + "0" * 64})
+    for _ in range(2):
+        infer("loans")
+        said = [event.body for event in bench.ledger.events("loans") if event.kind == "drifted"]
+        assert said == [{"period": "2024-02", "columns": ["amount"]}]
+
+
 def test_nothing_in_production_is_said(project):
     """Inference before any promotion says what to do."""
     from flows.infer import infer
