@@ -81,16 +81,16 @@ def review(
         from tasks.io.workbench import Workbench
 
         bench = Workbench.open(case)
-        view = review_view(bench, version)
+        shown = review_view(bench, version) if pending or approve is None else None  # a verdict holds the gate itself
         if pending:
             from tasks.io.pending import pending_review
 
             asked = pending_review(bench, version)
             approve, reviewer, notes, conditions, until = asked.verdict == "approve", asked.reviewer, asked.notes, asked.conditions, asked.expires
-            terminal_governance.review(view)
+            terminal_governance.review(shown)
             terminal.line(f"You sign: {asked.verdict} by {reviewer}: {notes or 'no notes'}" + "".join(f"; {text}" for text in (conditions, expires) if text))
         if approve is not None and not print_signature:
-            _enter(bench, version, approve=approve, reviewer=reviewer, notes=notes, conditions=conditions, expires=until)
+            entered = _enter(bench, version, approve=approve, reviewer=reviewer, notes=notes, conditions=conditions, expires=until)
         if print_signature:
             terminal.line(_signed(bench, version, approve=approve, reviewer=reviewer, notes=notes, conditions=conditions, expires=until).signature)
     if print_signature:
@@ -99,7 +99,7 @@ def review(
         )
         return
     if approve is None:
-        terminal_governance.review(view)
+        terminal_governance.review(shown)
         terminal.closing(
             made="nothing: this only looks",
             look=f"the card above, or version {version} in MLflow",
@@ -107,16 +107,19 @@ def review(
         )
         return
     terminal.closing(
-        made=f"a review of {case} version {version}: {'approved' if approve else 'rejected'} by {reviewer}, evidence {view.gated.evidence[7:19]}",
+        made=f"a review of {case} version {version}: {'approved' if approve else 'rejected'} by {reviewer}, evidence {entered.evidence[7:19]}",
         look=f"equipoise ledger {case}",
         then=f"equipoise promote {case} {version}" if approve else f"equipoise train {case}",
     )
 
 
-def _enter(bench: Any, version: int, **verdict: Any) -> None:
+def _enter(bench: Any, version: int, **verdict: Any) -> Any:
+    """The signed review, once it is in the record."""
     from tasks.promotion import write_review
 
-    write_review.fn(bench, _signed(bench, version, **verdict))
+    made = _signed(bench, version, **verdict)
+    write_review.fn(bench, made)
+    return made
 
 
 def _signed(bench: Any, version: int, *, approve: bool | None, reviewer: str, notes: str, conditions: str, expires: dt.date | None) -> Any:

@@ -44,7 +44,8 @@ def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
                     bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice, page=page
                 )
             months.append(month)
-            announce_drift(bench, production.version)
+            if report.drifted:
+                announce_drift(bench, production.version)
     if fresh:
         log_scoring(bench, version=production.version, months=fresh, emissions=meter.result)
     return {

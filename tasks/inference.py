@@ -68,7 +68,7 @@ def find_production(bench: Workbench) -> Production:
             notice += f" Version {recorded} serves on, and the alias points to it again."
     if recorded is None or change is None:
         raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
-    if registry.alias(case, "production") != recorded or not was_shown(bench, change):
+    if alias != recorded or not was_shown(bench, change):
         show_production(bench, change)  # a crash came between ledger and alias, or somebody took the alias away
     if notice:
         say(notice)

@@ -12,7 +12,6 @@ from tasks.core.candidates import Candidate
 from tasks.core.case import Case
 from tasks.core.errors import IntegrityError
 from tasks.core.evaluation import CohortReport, evaluate
-from tasks.core.outcome import labelled_rows
 from tasks.core.predictions import predictions_table
 from tasks.core.review import Event
 from tasks.io.archive import Archive
@@ -40,13 +39,7 @@ class Again:
     @cached_property
     def window(self) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
         """Every labelled row of the training window, in its order, and the target."""
-        frames, targets = [], []
-        for period in self.evidence["periods"]:
-            features, labels = (self.archive.store.get_frame(self.evidence["snapshots"][f"{kind} {period}"]) for kind in ("features", "labels"))
-            frame, target = labelled_rows(self.case, features, labels)
-            frames.append(frame)
-            targets.append(target)
-        return pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
+        return self.archive.rows(self.evidence)
 
     @cached_property
     def model(self) -> Candidate | Foreign:

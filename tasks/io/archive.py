@@ -1,15 +1,17 @@
 """The archive: what a version was made of, read back from the store by its evidence alone. It asks no server."""
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from tasks.core.candidates import Candidate
-from tasks.core.case import Case
+from tasks.core.case import Case, shift_period
 from tasks.core.catalogue import Dataset
 from tasks.core.errors import IntegrityError
 from tasks.core.evidence import FORMAT, StoredReport
+from tasks.core.gate import Against, Measured
 from tasks.core.outcome import labelled_rows
 from tasks.core.predictions import predictions_table
 from tasks.io.models import load
@@ -54,8 +56,8 @@ class Archive:
         table = self.store.get_frame(evidence["parts"])
         return table.set_index("row_id")["part"]
 
-    def test_rows(self, evidence: Mapping[str, Any]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
-        """Features and target of the test rows, in the order of the predictions."""
+    def rows(self, evidence: Mapping[str, Any]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+        """Features and target of every labelled row of the training window, in its order."""
         case, snapshots = self.case(evidence), evidence["snapshots"]
         frames, targets = [], []
         for period in evidence["periods"]:
@@ -63,9 +65,33 @@ class Archive:
             frame, target = labelled_rows(case, features, labels)
             frames.append(frame)
             targets.append(target)
-        frame, target = pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
+        return pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
+
+    def test_rows(self, evidence: Mapping[str, Any]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+        """Features and target of the test rows, in the order of the predictions."""
+        frame, target = self.rows(evidence)
         tested = (frame["row_id"].map(self.parts(evidence)) == "test").to_numpy()
         return frame[tested].reset_index(drop=True), target[tested].reset_index(drop=True)
+
+    def facts(self, evidence: Mapping[str, Any], day: dt.date) -> dict[str, Measured]:
+        """The facts that limits may bound (tasks.core.limits.FACTS) as far as the evidence tells them, on a day."""
+        findings, emissions = self.store.get_json(evidence["findings"]), self.store.get_json(evidence["emissions"])
+        newest = max(evidence["periods"])
+        ended = dt.date.fromisoformat(f"{shift_period(newest, 1)}-01")
+        waived = [waiver.column for waiver in self.case(evidence).waivers]
+        kinds = [finding["kind"] for finding in findings]
+        return {
+            "suspected_proxies": Measured(kinds.count("suspected_proxy")),
+            "failed_rules": Measured(kinds.count("rule")),
+            "waivers": Measured(len(waived), ", ".join(waived)),
+            "emissions_kg": Measured(emissions["kg"], "" if emissions["kg"] is not None else emissions["note"]),
+            "data_age_days": Measured((day - ended).days, f"data to {newest}"),
+        }
+
+    def against_baseline(self, evidence: Mapping[str, Any], min_support: int) -> Against:
+        """The version beside the case's first candidate, as compared at training."""
+        rows = self.store.get_json(evidence["comparison"]).get("comparison", [])
+        return Against("the baseline", rows, min_support, "" if rows else "the baseline itself was chosen")
 
     def predict(self, evidence: Mapping[str, Any], frame: pd.DataFrame, target: "pd.Series[Any]") -> pd.DataFrame:
         """The version's predictions table of any rows."""

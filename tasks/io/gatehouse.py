@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.core.case import shift_period
 from tasks.core.comparison import compare
 from tasks.core.digests import finite
 from tasks.core.errors import DataError
@@ -120,8 +119,7 @@ def _against(bench: Workbench, events: Sequence[Event], evidence: dict[str, Any]
     """The comparisons that the case's limits ask for."""
     asked, found = {limit.against for limit in bench.case.limits}, dict[str, Against]()
     if "baseline" in asked:
-        rows = bench.store.get_json(evidence["comparison"]).get("comparison", [])
-        found["baseline"] = Against("the baseline", rows, bench.case.cohorts.min_support, "" if rows else "the baseline itself was chosen")
+        found["baseline"] = bench.archive.against_baseline(evidence, bench.case.cohorts.min_support)
     if "production" in asked:
         found["production"] = against_production(bench, events, evidence, version)
     return found
@@ -130,18 +128,8 @@ def _against(bench: Workbench, events: Sequence[Event], evidence: dict[str, Any]
 def _facts(bench: Workbench, evidence: dict[str, Any], today: dt.date) -> dict[str, Measured]:
     """The facts that limits may bound, as far as the case's do."""
     asked = {limit.fact for limit in bench.case.limits}
-    findings, emissions = bench.store.get_json(evidence["findings"]), bench.store.get_json(evidence["emissions"])
-    ended = dt.date.fromisoformat(f"{shift_period(max(evidence['periods']), 1)}-01")
-    waived = [waiver.column for waiver in bench.archive.case(evidence).waivers]
-    kinds = [finding["kind"] for finding in findings]
-    return {
-        "suspected_proxies": Measured(kinds.count("suspected_proxy")),
-        "failed_rules": Measured(kinds.count("rule")),
-        "waivers": Measured(len(waived), ", ".join(waived)),
-        "emissions_kg": Measured(emissions["kg"], "" if emissions["kg"] is not None else emissions["note"]),
-        "data_age_days": Measured((today - ended).days, f"data to {max(evidence['periods'])}"),
-        "drift_share": drift_since_training(bench, evidence) if "drift_share" in asked else Measured(None, "not measured"),
-    }
+    drift = drift_since_training(bench, evidence) if "drift_share" in asked else Measured(None, "not measured")
+    return bench.archive.facts(evidence, today) | {"drift_share": drift}
 
 
 def drift_since_training(bench: Workbench, evidence: dict[str, Any]) -> Measured:
