@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench serve lock clean
+.PHONY: setup demo test lint bench soak serve lock clean
 
 setup: .venv/.installed
 
@@ -32,6 +32,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+soak: setup
+	$(BIN)/python -m tests.benchmarks.soak
 
 serve: setup
 	$(BIN)/equipoise up

@@ -6,6 +6,8 @@ from prefect import flow
 
 from tasks.attribution import attribute_changes, log_attribution, measure_with_seed, report_attribution, seeds_of
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
+from tasks.core.case import Period
+from tasks.core.strict import Name
 from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
 from tasks.reports import key
@@ -13,7 +15,7 @@ from tasks.training import load_window
 
 
 @flow(name="attribute", flow_run_name="attribute {case}")
-def attribute(case: str = "boston", period: str | None = None, seeds: int = 5) -> dict[str, Any]:
+def attribute(case: Name = "boston", period: Period | None = None, seeds: int = 5) -> dict[str, Any]:
     """Fit every candidate with steps anew for each seed, and say per cohort and metric what helped, what hurt and what is not known.
 
     period: YYYY-MM, the last of the training window; the first window there is unless given. seeds: how many, at least 5.

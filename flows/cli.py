@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_attribute, cli_documents, cli_evaluation, cli_governance, cli_proof, cli_register, terminal
+from flows import cli_attribute, cli_documents, cli_evaluation, cli_governance, cli_monitor, cli_operations, cli_proof, cli_register, terminal
 from tasks.core.errors import EquipoiseError
 from tasks.io import warmup
 
@@ -19,7 +19,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PeriodOption = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="One period; all there are, or all that are due, unless given.")]
+PeriodOption = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM", callback=terminal.a_period, help="One period; all there are, or all that are due, unless given.")
+]
 
 
 @app.callback()
@@ -51,12 +53,16 @@ def demo(
 
 
 @app.command()
-def snapshot(case: terminal.CaseName, period: PeriodOption = None) -> None:
+def snapshot(
+    case: terminal.CaseName,
+    period: PeriodOption = None,
+    revise: Annotated[bool, typer.Option("--revise", help="Where the source now says something else of a period, take a further revision of it.")] = False,
+) -> None:
     """Take immutable snapshots of a case's periods."""
     with terminal.session(f"Snapshots of {case}", case=case, libraries=()) as home:
         from flows.snapshot import snapshot as flow
 
-        result = flow(case, period)
+        result = flow(case, period, revise)
     terminal.closing(
         made=f"{result['new']} new snapshots; {len(result['periods'])} in all, {result['periods'][0]} to {result['periods'][-1]}",
         look=str(home.store),
@@ -106,12 +112,17 @@ def train(
 
 
 @app.command()
-def infer(case: terminal.CaseName, period: PeriodOption = None) -> None:
-    """Score a period, or all that are due, with what is in production, and measure drift."""
+def infer(
+    case: terminal.CaseName,
+    period: PeriodOption = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM", callback=terminal.a_period, help="The first period of a range.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM", callback=terminal.a_period, help="The last period of a range.")] = None,
+) -> None:
+    """Score a period, a range, or all that are due, with what is in production, and measure drift."""
     with terminal.session(f"Inference of {case}", case=case, libraries=warmup.SCORING):
         from flows.infer import infer as flow
 
-        result = flow(case, period)
+        result = flow(case, period, first, last)
     terminal.months(result["months"])
     if result["notice"]:
         terminal.warn(result["notice"])
@@ -124,6 +135,9 @@ def infer(case: terminal.CaseName, period: PeriodOption = None) -> None:
 
 app.add_typer(cli_governance.keys, name="keys")
 for command in (
+    cli_monitor.monitor,
+    cli_operations.respond,
+    cli_operations.resume,
     cli_governance.gate,
     cli_governance.review,
     cli_governance.promote,

@@ -5,6 +5,8 @@ from typing import Any
 from prefect import flow
 
 from tasks.comparison import code_of, compare_versions, later_rows, predict_with_versions, unseen_rows, versions_to_compare
+from tasks.core.case import Period
+from tasks.core.strict import Name
 from tasks.evaluation_runs import log_comparison
 from tasks.io.workbench import Workbench
 from tasks.reports import report_comparison
@@ -12,7 +14,7 @@ from tasks.training import load_window
 
 
 @flow(name="compare", flow_run_name="compare {case}")
-def compare(case: str = "boston", versions: list[int] | None = None, period: str | None = None) -> dict[str, Any]:
+def compare(case: Name = "boston", versions: list[int] | None = None, period: Period | None = None) -> dict[str, Any]:
     """Every version on every cohort beside the baseline: deltas with paired intervals, what newly fails, BTC and BEC.
 
     versions: production and the newest unless given; production is the baseline when it is among them, else the first.

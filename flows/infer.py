@@ -1,57 +1,107 @@
-"""Flow: score the periods that are due with what is in production, and measure their drift."""
+"""Flow: score the periods that are due with what is in production, measure their drift, and say what was found."""
 
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from prefect import flow
 
+from tasks.alerts import announce, raise_recorded, raise_refused, raise_staleness, refuse_stopped
+from tasks.carbon import record_energy, wait_for_cleaner_power
 from tasks.checks import check_snapshot
-from tasks.drift import announce_drift, drift_summary, measure_drift
-from tasks.inference import alarms_before, due_periods, find_production, record_served, score_period
+from tasks.core.alerts import quality_alerts
+from tasks.core.case import Period
+from tasks.core.errors import DataError
+from tasks.core.strict import Name
+from tasks.drift import drift_summary, measure_drift
+from tasks.inference import (
+    Due,
+    Production,
+    alarms_before,
+    asked_range,
+    due_periods,
+    find_production,
+    is_served,
+    keep_predictions,
+    record_served,
+    served_months,
+)
 from tasks.io.emissions import track
+from tasks.io.leases import lease
+from tasks.io.scored import scored_parts
 from tasks.io.workbench import Workbench
-from tasks.reports import report_period
-from tasks.tracking import log_scoring
+from tasks.monitoring import estimate_performance
+from tasks.reports import report_served
+from tasks.scoring import score
+from tasks.showing import must_be_shown, show_served
+from tasks.step import say
 
 
-@flow(name="infer", flow_run_name="infer {case}")
-def infer(case: str = "boston", period: str | None = None) -> dict[str, Any]:
-    """Score one period, or all that are due in order. The same period twice changes nothing.
+@flow(name="infer", flow_run_name="infer {case}", timeout_seconds=36 * 3600)
+def infer(case: Name = "boston", period: Period | None = None, first: Period | None = None, last: Period | None = None) -> dict[str, Any]:
+    """Score all periods that are due, in order; or one, or a range of them. A period that is on record is not scored twice.
 
-    period: YYYY-MM.
+    period: the one to score, YYYY-MM. first, last: the range to score, which may reach back before the model's training.
     """
-    bench = Workbench.open(case)
-    months, fresh = [], []
+    bench, asked = Workbench.open(case), asked_range(period, first, last)
+    refuse_stopped(bench)
+    production = find_production(bench)
+    version, scored = production.version, dict[str, int]()
+    found = due_periods(bench, production, asked)
+    waited = wait_for_cleaner_power(bench, "infer") if found else None
     with track(country=bench.case.carbon.country, name="infer") as meter:
-        production = find_production(bench)
-        announce_drift(bench, production.version)  # of a run that was stopped before it could
-        for due in due_periods(bench, production, period):
-            scored = score_period(bench, production, due)
-            findings = check_snapshot(bench, due, for_training=False)
-            report, page = measure_drift(
-                bench,
-                scored.frame,
-                version=production.version,
-                period=due,
-                reference=production.reference,
-                kinds=production.kinds,
-                predictions=scored.manifest.digest,
-                alarms=alarms_before(bench, production.version, due),
-            )
-            month = {"period": due, "rows": len(scored.frame), **drift_summary(report)}
-            if record_served(bench, production, scored, month):
-                fresh.append(month)
-                report_period(
-                    bench, month, version=production.version, drift=report, findings=[str(found) for found in findings], notice=production.notice, page=page
-                )
-            months.append(month)
-            if report.drifted:
-                announce_drift(bench, production.version)
-    if fresh:
-        log_scoring(bench, version=production.version, months=fresh, emissions=meter.result)
+        for due in found:
+            with lease(bench.ledger, case, f"infer {due.period}") as held:
+                if not held:
+                    say(f"{due.period} is being scored by another run, which goes on from there")
+                    break
+                if is_served(bench, production, due):
+                    continue  # by another run, since this one looked
+                try:
+                    scored |= serve(bench, production, due)
+                except DataError as error:
+                    raise_refused(bench, version, due.period, error)
+                    raise
+    raise_recorded(bench, version)
+    raise_staleness(bench, version)
+    announce(bench)
+    report_served(bench, production.notice)
+    if scored:
+        record_energy(bench, "infer", meter.result, rows=sum(scored.values()), waited=waited)
+    must_be_shown(case, show_served(bench, meter.result))
     return {
         "case": case,
-        "model": {"name": case, "version": production.version},
-        "months": months,
+        "model": {"name": case, "version": version},
+        "months": [month for month in served_months(bench, version) if month["period"] in scored or asked.covers(month["period"])],
         "notice": production.notice,
         "emissions_kg": meter.result.kg,
     }
+
+
+def serve(bench: Workbench, production: Production, due: Due) -> dict[str, int]:
+    """Score one period and put on record what was found. Returns: its rows by period; empty when it is on record already."""
+    version, where = production.version, f"snapshot {due.period} of {bench.case.case}"
+    scores = score(bench, version=version, evidence=production.evidence, source=due.source.digest, where=where, model=production.candidate, summary=False)
+    predictions = keep_predictions(bench, production, due, scores)
+    rows = partial(scored_parts, bench, due.source.digest, predictions.digest)
+    findings = check_snapshot(bench, due.period, for_training=False)
+    report, drift = measure_drift(
+        bench,
+        rows,
+        version=version,
+        period=due.period,
+        revision=due.revision,
+        reference=production.reference,
+        kinds=production.kinds,
+        predictions=predictions,
+        alarms=alarms_before(bench, version, due),
+    )
+    estimate_performance(bench, production, due.period, rows, due.revision)
+    month = {
+        **{"period": due.period, "drift": drift, "rows": scores.rows, **drift_summary(report)},
+        **{"guards": scores.counts, "abstained": scores.abstained, "missing_parts": list(scores.left_out)},
+        "findings": [str(found) for found in findings],
+    }
+    alerts = quality_alerts(due.period, scores.rows, scores.counts, findings, scores.left_out)
+    new = record_served(bench, production, due, predictions, {**month, "alerts": [asdict(alert) for alert in alerts]})
+    return {due.period: scores.rows} if new else {}

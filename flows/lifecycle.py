@@ -8,6 +8,7 @@ from flows.infer import infer
 from flows.promote import promote
 from flows.snapshot import snapshot
 from flows.train import train
+from tasks.core.strict import Name
 from tasks.inference import served_months
 from tasks.io.workbench import Workbench
 from tasks.promotion import simulated_review
@@ -16,7 +17,7 @@ REVIEWER = "Demo Reviewer"
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle {case}")
-def lifecycle(case: str = "boston") -> dict[str, Any]:
+def lifecycle(case: Name = "boston") -> dict[str, Any]:
     """Snapshot, check, train, review, promote, then score every month after the training window."""
     bench = Workbench.open(case)
     snapshot(case)

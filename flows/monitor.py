@@ -1,27 +1,48 @@
-"""Flow: evaluate what is in production on a period whose labels have come."""
+"""Flow: hold what is in production against the labels that have come."""
 
 from typing import Any
 
 from prefect import flow
 
+from tasks.alerts import announce, raise_recorded
+from tasks.core.case import Period
+from tasks.core.errors import UnavailableError
+from tasks.core.strict import Name
 from tasks.core.suppression import publish
 from tasks.evaluation import evaluate_predictions
-from tasks.evaluation_runs import log_evaluation
-from tasks.inference import find_production, labelled_predictions
+from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
-from tasks.reports import report_evaluation
+from tasks.monitoring import due_labels, find_monitored, judge, labelled_predictions, month_of, record_monitored, show_monitored
+from tasks.reports import key
+from tasks.step import say
 
 
-@flow(name="monitor", flow_run_name="monitor {case}")
-def monitor(case: str = "boston", period: str | None = None) -> dict[str, Any]:
-    """Join a scored period's predictions with its labels by row id and evaluate every cohort; the newest such period unless given.
+@flow(name="monitor", flow_run_name="monitor {case}", timeout_seconds=12 * 3600)
+def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, Any]:
+    """Join predictions with their labels by row id, evaluate every cohort, and say whether production is as good as what was accepted: for
+    every served period whose labels have come, or have been corrected since; or for one.
 
     period: YYYY-MM.
     """
-    bench = Workbench.open(case)
-    production = find_production(bench)
-    found, predictions = labelled_predictions(bench, production, period)
-    report = publish(evaluate_predictions(bench.case, predictions, f"version {production.version} on {found}"))
-    run = log_evaluation(bench, version=production.version, period=found, report=report)
-    report_evaluation(bench, period=found, version=production.version, frame=report.frame())
-    return {"case": case, "version": production.version, "period": found, "run": run, "rows": len(predictions), "cohorts": report.to_dict()["rows"]}
+    bench, months = Workbench.open(case), []
+    version = find_monitored(bench)
+    with lease(bench.ledger, case, "monitor") as held:
+        if not held:
+            say("another run monitors this case, and goes on from there")
+        for due in due_labels(bench, version, period) if held else ():
+            labelled = labelled_predictions(bench, version, due)
+            if labelled.table.empty:
+                say(f"{due}: no row that was scored has both a label and an answer yet")
+                continue
+            report = publish(evaluate_predictions(bench.case, labelled.table, f"version {version} on {due}"))
+            performance = judge(bench, version, labelled, report)
+            record_monitored(bench, version, performance)
+            months.append(month_of(bench, performance))
+        raise_recorded(bench, version)
+        announce(bench)
+        waiting = show_monitored(bench, key(case, "monitor")) if held else []
+    if waiting:
+        raise UnavailableError(
+            f"What is on record could not be shown everywhere: {'; '.join(waiting)}", fix=f"It is shown by the next run: equipoise monitor {case}"
+        )
+    return {"case": case, "version": version, "months": months, "alerts": [alert for month in months for alert in month["alerts"]]}

@@ -5,12 +5,13 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
+from tasks.core.strict import Name
 from tasks.io.workbench import Workbench
 from tasks.promotion import promote_version
 
 
 @flow(name="promote", flow_run_name="promote {case} {version}")
-def promote(case: str = "boston", version: int = 1) -> Any:
+def promote(case: Name = "boston", version: int = 1) -> Any:
     """A refusal is a result: the run completes as `Refused`, with the full list of what is missing."""
     result = promote_version(Workbench.open(case), version)
     return result if result.promoted else Completed(name="Refused", message="; ".join(result.missing), data=result)

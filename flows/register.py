@@ -5,7 +5,9 @@ from typing import Any
 from prefect import flow
 
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
+from tasks.core.case import Period
 from tasks.core.predictions import kept_predictions
+from tasks.core.strict import Name
 from tasks.evaluation import beside_baseline, evaluate_predictions, hold_against_limits
 from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
@@ -17,7 +19,7 @@ from tasks.training import fit_candidate, load_window, reference_of
 
 
 @flow(name="register", flow_run_name="register {case}")
-def register(case: str, model: str, code: str | None = None, period: str | None = None) -> dict[str, Any]:
+def register(case: Name, model: str, code: str | None = None, period: Period | None = None) -> dict[str, Any]:
     """Register the model of a file beside the case's baseline, which is fitted for the comparison. The same file twice leaves one version.
 
     model: a .skops or .onnx file. code: the notebook or program that made it. period: the last of the window it is tested on, YYYY-MM;

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tasks.core.card import plain
 from tasks.core.review import Review, unsigned
+from tasks.core.strict import Name
 from tasks.io.pending import entered, pending_review, signer, wait_on
 from tasks.io.workbench import Workbench
 from tasks.promotion import statement, write_review
@@ -26,7 +27,7 @@ class Signature(RunInput):
 
 
 @flow(name="review", flow_run_name="review {case} {version}")
-def review(case: str = "boston", version: int = 1) -> dict[str, Any]:
+def review(case: Name = "boston", version: int = 1) -> dict[str, Any]:
     """Wait for the signature of the verdict in the version's tags, then enter the review. A signature of anything else is asked for again.
 
     What is signed is what the tags, the card and the evidence say when the signature comes. A review that was entered meanwhile on the

@@ -4,15 +4,17 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.core.case import Period
+from tasks.core.strict import Name
 from tasks.io.workbench import Workbench
 from tasks.snapshots import take_snapshots
 
 
 @flow(name="snapshot", flow_run_name="snapshot {case}")
-def snapshot(case: str = "boston", period: str | None = None) -> dict[str, Any]:
+def snapshot(case: Name = "boston", period: Period | None = None, revise: bool = False) -> dict[str, Any]:
     """Record one period, or all that the source holds. Taking the same period again changes nothing.
 
-    period: YYYY-MM.
+    period: YYYY-MM. revise: where the source now says something else of a period, take a further revision of it.
     """
-    manifests, fresh = take_snapshots(Workbench.open(case), period)
-    return {"case": case, "periods": [manifest.key for manifest in manifests], "new": fresh}
+    manifests, fresh = take_snapshots(Workbench.open(case), period, revise=revise)
+    return {"case": case, "periods": [manifest.key[:7] for manifest in manifests], "new": fresh}

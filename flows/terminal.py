@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,14 @@ from tasks.io.home import Home, quiet_environment
 CaseName = Annotated[str, typer.Argument(metavar="CASE", help="The case: configs/CASE.yaml.")]
 
 VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number, as `equipoise status` shows it.")]
+
+
+def a_period(text: str | None) -> str | None:
+    """An option's value when it is a month, YYYY-MM. Raises: typer.BadParameter, which exits 2."""
+    if text is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+        raise typer.BadParameter(f"{text!r} is not a period: write YYYY-MM")
+    return text
+
 
 debug = False
 

@@ -4,8 +4,11 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.carbon import record_energy, wait_for_cleaner_power
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
+from tasks.core.case import Period
 from tasks.core.predictions import kept_predictions
+from tasks.core.strict import Name
 from tasks.core.sweep import needs_old_model, price, product, table
 from tasks.evaluation import beside_baseline, choose, evaluate_predictions, hold_against_limits
 from tasks.io.emissions import EmissionsResult, track
@@ -15,8 +18,8 @@ from tasks.tracking import Trained, Training, known_training, log_training, may_
 from tasks.training import ask_old_model, finish, fit_candidate, judged, load_window, reference_of, search_sweep
 
 
-@flow(name="train", flow_run_name="train {case}")
-def train(case: str = "boston", period: str | None = None, sweep: bool = False) -> dict[str, Any]:
+@flow(name="train", flow_run_name="train {case}", timeout_seconds=72 * 3600)
+def train(case: Name = "boston", period: Period | None = None, sweep: bool = False) -> dict[str, Any]:
     """Train on the window that ends with `period`, or on the first one there is. The same training twice leaves one version.
 
     period: YYYY-MM. sweep: also try what the case's `sweep` lists.
@@ -24,6 +27,7 @@ def train(case: str = "boston", period: str | None = None, sweep: bool = False) 
     bench = Workbench.open(case)
     may_register(bench)
     planned = product(bench.case) if sweep else ()
+    waited = wait_for_cleaner_power(bench, "train")
     with track(country=bench.case.carbon.country, name="train") as meter:
         window = load_window(bench, period)
         findings = check_columns(bench) + [found for taken in window.periods for found in check_snapshot(bench, taken, for_training=True)]
@@ -64,6 +68,7 @@ def train(case: str = "boston", period: str | None = None, sweep: bool = False) 
     )
     run = log_training(bench, training)
     registered = register(bench, training, run)
+    record_energy(bench, "train", meter.result, waited=waited)
     report_training(bench, registered, {one.name: one.test.frame() for one in training.trained})
     return registered
 

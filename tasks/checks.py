@@ -3,10 +3,13 @@
 import datetime as dt
 from collections.abc import Sequence
 
+import pandas as pd
+
 from tasks.core.errors import CaseError
 from tasks.core.findings import Finding, blocks, check_frame, check_target, check_use
 from tasks.core.proxies import check_proxies
 from tasks.io.expectations import rule_findings, run_rules
+from tasks.io.scored import readable
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 
@@ -19,9 +22,10 @@ def check_columns(bench: Workbench) -> list[Finding]:
 
 @step("check a snapshot", task_run_name="check {period}")
 def check_snapshot(bench: Workbench, period: str, *, for_training: bool) -> list[Finding]:
-    """Columns, types and the catalogue's rules on a period's rows; for training, the target and suspected proxies too."""
-    _, whole = bench.snapshot("features", period)
-    if bench.store.find(bench.stream, "labels", period) is not None:
+    """Columns, types and the catalogue's rules on a period's rows; for training, which needs every part, the target and suspected proxies too."""
+    source, _ = bench.newest("features", period)
+    whole = bench.store.get_frame(source.digest) if for_training else pd.concat(readable(bench, source.digest), ignore_index=True)
+    if bench.revisions("labels", period):
         whole = whole.merge(bench.snapshot("labels", period)[1], on="row_id", how="left", validate="one_to_one")
     findings = list(check_frame(bench.dataset, whole))
     if blocks(findings):

@@ -1,72 +1,86 @@
-"""Step: measure a scored period against the reference its model was accepted on, show it in Evidently, and say so when it drifted."""
+"""Step: measure a scored period against the reference its model was accepted on."""
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
-from prefect.events import emit_event
 
+from tasks.core.case import Case
+from tasks.core.cohort_drift import compare_cohorts
 from tasks.core.digests import canonical_json
+from tasks.core.domain import tell_apart
 from tasks.core.drift import DriftReport
 from tasks.core.online import level
+from tasks.io.references import Current, Reference
 from tasks.io.references import reference as reference_of
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
 Kind = Literal["numeric", "categorical"]
-EVENT = "equipoise.drift"
 
 
 @step("measure drift", task_run_name="drift {period}")
 def measure_drift(
     bench: Workbench,
-    current: pd.DataFrame,
+    rows: pd.DataFrame | Callable[[], Iterable[pd.DataFrame]],
     *,
     version: int,
     period: str,
     reference: str,
     kinds: Mapping[str, Kind],
-    predictions: str,
+    predictions: Manifest,
     alarms: Sequence[bool] = (),
+    revision: int = 1,
 ) -> tuple[DriftReport, str]:
-    """Drift of each feature, and of the prediction beside them, from the reference.
+    """Drift of each feature, and of the prediction beside them, from the reference; then, deciding nothing, of each cohort and of the mix of
+    cohorts, and how well all features together tell the period from the reference.
 
-    The report goes into the store and, dated by the period, into the case's Evidently project, once for each model version; a report
-    on record stands, whatever has been served since. Returns: the report, and the id of its page in Evidently.
+    What was found goes into the store under the key of the predictions; what is on record stands, whatever has been served since.
+    Evidently shows it from there (tasks.io.pages_again). Returns: the report, and the digest of all that was found.
 
-    current: the period's rows with `prediction`. reference, predictions: digests of stored frames. kinds: the model's inputs.
-    alarms: which of the periods that the version served before raised an alarm, in the order they were served.
+    rows: the period's rows with `prediction`, in one frame or part by part. reference: digest of a stored frame. kinds: the model's
+    inputs. alarms: which of the periods that the version served before raised an alarm, in the order they were served. revision: of the
+    period's snapshot, from 1.
     """
-    case, key = bench.case, f"v{version}-{period}"
-    on_record = bench.store.find(case.case, "drift", key)
-    kept = bench.store.get_json(on_record.digest).get("report") if on_record else None
-    report = DriftReport.from_dict(kept) if kept else None
-    features = {one.column: one.kind for one in report.columns} if report else {name: kind for name, kind in kinds.items() if name in case.features}
-    against = reference_of(bench.store, reference, features, ("prediction", "numeric"))
-    if report is None:
-        report = against.compare(current, case.drift, level(alarms))
-    page = bench.workspace.draw(report, against, current)
-    recorded = bench.workspace.record(case.case, period, str(version), report, page, {"predictions": predictions})
+    case = bench.case
+    on_record = bench.store.find(case.case, "drift", predictions.key)
     if on_record is None:
-        body = {"period": period, "version": version, "reference": reference, "predictions": predictions, "report": report.to_dict()}
-        bench.store.record(
+        features = {name: kind for name, kind in kinds.items() if name in case.features}
+        against = reference_of(bench.store, reference, features, ("prediction", "numeric"), cohorts=case.cohorts, stream=case.case)
+        current = against.current(rows if isinstance(rows, pd.DataFrame) else rows())
+        found, report = _measured(against, current, case, level(alarms))
+        body = {"period": period, "version": version, "revision": revision, "reference": reference, "predictions": predictions.digest, **found}
+        on_record = bench.store.record(
             Manifest(
                 stream=case.case,
                 kind="drift",
-                key=key,
+                key=predictions.key,
                 digest=bench.store.put(canonical_json(body)),
                 rows=len(report.columns),
                 schema={},
                 source=f"version {version}",
                 seed=None,
                 created=now(),
-                parent=predictions,
+                parent=predictions.digest,
             )
         )
+    else:
+        report = DriftReport.from_dict(bench.store.get_json(on_record.digest)["report"])
     say(f"drift {period}: {report.reason}")
-    return report, recorded.run
+    return report, on_record.digest
+
+
+def _measured(against: Reference, current: Current, case: Case, level: float) -> tuple[dict[str, Any], DriftReport]:
+    """What a drift object keeps of the comparison: the report, the domain classifier's answer, the cohorts and their mix."""
+    features = {name: kind for name, kind in against.kinds.items() if name != against.prediction}
+    report = against.compare(current, case.drift, level)
+    domain = tell_apart(against.drawn, current.drawn, features)
+    cohorts = None
+    if against.cohorts is not None and current.cohorts is not None:
+        cohorts = compare_cohorts(against.cohorts, current.cohorts, case.drift, min_support=case.cohorts.min_support, level=level).to_dict()
+    mix = cohorts.pop("mix") if cohorts else None
+    return {"report": report.to_dict(), "domain": domain.to_dict() if domain else None, "cohorts": cohorts, "mix": mix}, report
 
 
 def drift_summary(report: DriftReport) -> dict[str, Any]:
@@ -80,24 +94,3 @@ def drift_summary(report: DriftReport) -> dict[str, Any]:
         "share": report.share,
         "prediction": {"effect": prediction.effect, "limit": prediction.limit, "drifted": prediction.drifted} if prediction else None,
     }
-
-
-@step("announce drift")
-def announce_drift(bench: Workbench, version: int) -> None:
-    """Emit the event that the train deployment listens for, for each period of a version that drifted, and enter it into the ledger.
-
-    The entry follows the event, so that a crash between them sends the event again, under the same id, and none is lost.
-    """
-    case, ledger = bench.case.case, bench.ledger
-    events = [event for event in ledger.events(case) if event.version == version]
-    told = {event.body["period"] for event in events if event.kind == "drifted"}
-    for event in events:
-        body = event.body
-        if event.kind == "served" and body["drifted"] and body["period"] not in told:
-            emit_event(
-                event=EVENT,
-                resource={"prefect.resource.id": f"equipoise.case.{case}", "prefect.resource.name": case},
-                payload={"case": case, "version": version, **{name: body[name] for name in ("period", "share", "drifted", "drifted_columns", "prediction")}},
-                id=uuid.uuid5(uuid.NAMESPACE_URL, f"{EVENT}/{case}/{version}/{body['period']}/{event.sequence}"),
-            )
-            ledger.append(case, "drifted", version, {"period": body["period"], "columns": body["drifted_columns"]})

@@ -7,7 +7,6 @@ from typing import Any
 
 from tasks.core.comparison import Comparison
 from tasks.core.digests import json_bytes
-from tasks.core.evaluation import CohortReport
 from tasks.core.examination import Examination
 from tasks.core.figures import cohort_chart
 from tasks.io.home import Home
@@ -16,24 +15,6 @@ from tasks.io.workbench import Workbench
 from tasks.step import flow_run, step
 
 FIGURES = 2  # a picture for each of the first so many metrics
-
-
-@step("log the evaluation to MLflow")
-def log_evaluation(bench: Workbench, *, version: int, period: str, report: CohortReport) -> str:
-    """A run for a version on a labelled period, below the run that trained it. Returns its id."""
-    frame = report.frame()
-    figures = {
-        f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{bench.case.case} v{version} in {period}") for metric in bench.case.metric_names[:FIGURES]
-    }
-    return str(
-        bench.runs.log_child(
-            bench.registry.version(bench.case.case, version).run_id,
-            f"evaluate {period}",
-            metrics=report.named(period),
-            tags={"equipoise.version": str(version), **flow_run()},
-            artifacts={"reports/cohorts.json": json_bytes(report.to_dict()), **figures},
-        )
-    )
 
 
 @step("log the examination to MLflow")

@@ -1,21 +1,23 @@
 """Step: find what is in production by the record, and score a period with it exactly once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
-import pandas as pd
-
 from tasks.core.candidates import Candidate
-from tasks.core.errors import DataError
+from tasks.core.case import revision_key
+from tasks.core.errors import CaseError, DataError, UnavailableError
 from tasks.core.review import Event, last_change, production_version, registration
-from tasks.core.schema import check_schema
+from tasks.core.scoring import Scores
 from tasks.io.gatehouse import hold_gate, show_production, was_shown
 from tasks.io.models import load
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
+
+ERRANDS = ("evidently", "artifacts", "mlflow")
+"""Where an entry `served` has yet to be shown: Evidently's page, artifacts in Prefect, a run in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Production:
     """The version that serves, loaded after its digest was verified."""
 
     version: int
+    evidence: str
     candidate: Candidate
     kinds: Mapping[str, Literal["numeric", "categorical"]]
     reference: str
@@ -31,13 +34,31 @@ class Production:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A scored period: the manifest of its predictions, and its rows with `prediction` beside them."""
+class Asked:
+    """A range of periods that a person asked for; false where nobody did."""
+
+    first: str | None = None
+    last: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.first or self.last)
+
+    def covers(self, period: str) -> bool:
+        """Whether a period is in the range that was asked for."""
+        return bool(self) and (self.first or period) <= period <= (self.last or period)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A period to score: its newest snapshot of features, and which revision of the period that is, from 1."""
 
     period: str
-    manifest: Manifest
-    frame: pd.DataFrame
-    fresh: bool
+    revision: int
+    source: Manifest
+
+    def key(self, version: int) -> str:
+        """Under which key the store keeps what a version makes of it."""
+        return revision_key(f"v{version}-{self.period}", self.revision)
 
 
 @step("find what is in production")
@@ -47,10 +68,26 @@ def find_production(bench: Workbench) -> Production:
 
     Raises: DataError when nothing may serve, IntegrityError when the model's bytes are not those registered.
     """
-    case, ledger, registry = bench.case.case, bench.ledger, bench.registry
-    events = ledger.events(case)
-    change, alias, notice = last_change(events), registry.alias(case, "production"), None
+    case, events = bench.case.case, bench.ledger.events(bench.case.case)
     recorded = production_version(events)
+    try:
+        recorded, notice = _beside_alias(bench, events, recorded)
+    except UnavailableError as error:
+        if recorded is None:
+            raise
+        notice = f"MLflow is not there, so its alias was not looked at: version {recorded} serves, as the record says. {error.message}"
+    if recorded is None:
+        raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
+    if notice:
+        say(notice)
+    body = _registered(events, recorded).body
+    return Production(recorded, body["evidence"], _fetched(bench, recorded, body["model"]), body["inputs"], body["reference"], tuple(body["periods"]), notice)
+
+
+def _beside_alias(bench: Workbench, events: list[Event], recorded: int | None) -> tuple[int | None, str | None]:
+    """The version that serves once MLflow's alias has been looked at, and what there is to say of the alias; it then says the same."""
+    case, ledger, registry = bench.case.case, bench.ledger, bench.registry
+    change, alias, notice = last_change(events), registry.alias(case, "production"), None
     if alias is not None and alias != recorded and (change is None or was_shown(bench, change)):
         gated = hold_gate(bench, events, alias) if registration(events, alias) else None
         missing = ["it was not registered by Equipoise"] if gated is None else list(gated.missing)
@@ -66,110 +103,114 @@ def find_production(bench: Workbench) -> Production:
                     f"{notice} No other version was ever promoted.", fix=f"Run: equipoise review {case} {alias}, then: equipoise promote {case} {alias}"
                 )
             notice += f" Version {recorded} serves on, and the alias points to it again."
-    if recorded is None or change is None:
-        raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
-    if alias != recorded or not was_shown(bench, change):
+    if change is not None and (alias != recorded or not was_shown(bench, change)):
         show_production(bench, change)  # a crash came between ledger and alias, or somebody took the alias away
-    if notice:
-        say(notice)
-    body = _registered(events, recorded).body
-    candidate = load(registry.fetch_model(case, recorded, body["model"]))
-    return Production(recorded, candidate, body["inputs"], body["reference"], tuple(body["periods"]), notice)
+    return recorded, notice
 
 
-def due_periods(bench: Workbench, production: Production, period: str | None) -> list[str]:
-    """The one period asked for, or every one after the training window that this version has not served, oldest first."""
-    if period is not None:
-        return [period]
-    done = {month["period"] for month in served_months(bench, production.version)}
-    return [taken for taken in bench.periods() if taken > max(production.periods) and taken not in done]
+def _fetched(bench: Workbench, version: int, digest: str) -> Candidate:
+    """The model from MLflow; while MLflow is not there, the same bytes from the store."""
+    try:
+        return load(bench.registry.fetch_model(bench.case.case, version, digest))
+    except UnavailableError:
+        return load(bench.store.get(digest))
+
+
+def asked_range(period: str | None, first: str | None, last: str | None) -> Asked:
+    """What was asked to be scored. Raises: CaseError for a period beside a range, or a range that ends before it begins."""
+    if period is not None and (first or last):
+        raise CaseError(f"{period} was asked for, and a range as well.", fix="Give a period, or the ends of a range.")
+    if first and last and first > last:
+        raise CaseError(f"The range ends with {last}, before it begins with {first}.", fix="Give the earlier period first.")
+    return Asked(period or first, period or last)
+
+
+def due_periods(bench: Workbench, production: Production, asked: Asked = Asked()) -> list[Due]:
+    """Periods to score, oldest first: those after the training window that this version has not served as they are now; or, where
+    something was asked for, all of it that has a snapshot.
+
+    A period is due again when its snapshot was corrected (a further revision), or when a part of it could not be read. Raises:
+    DataError where nothing that was asked for has a snapshot.
+    """
+    taken = bench.periods()
+    wanted = [period for period in taken if (asked.covers(period) if asked else period > max(production.periods))]
+    if asked and not wanted:
+        bench.newest("features", asked.first or asked.last or "")
+    whole = [body for body in _served(bench, production.version) if not body.get("missing_parts")]
+    done = {(body["period"], body.get("snapshot")) for body in whole}
+    found = []
+    for period in wanted:
+        source, revision = bench.newest("features", period)
+        if (period, source.digest) not in done and (revision > 1 or (period, None) not in done):
+            found.append(Due(period, revision, source))
+    return found
 
 
 def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
-    """What the record says of each period a version has served, oldest first."""
-    served = [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
-    return sorted(served, key=lambda body: str(body["period"]))
+    """What the record says last of each period a version has served, oldest first."""
+    newest = {str(body["period"]): body for body in _served(bench, version)}
+    return [newest[period] for period in sorted(newest)]
 
 
-def alarms_before(bench: Workbench, version: int, period: str) -> list[bool]:
-    """Which periods that a version served before this one raised an alarm of drift, in the order they were served."""
-    served = [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
-    earlier = takewhile(lambda body: body["period"] != period, served)
-    return [bool(body.get("alarm", body["drifted"])) for body in earlier]
+def _served(bench: Workbench, version: int) -> list[dict[str, Any]]:
+    """Every entry of a version's service, in the order of the record."""
+    return [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
 
 
-@step("score", task_run_name="score {period}")
-def score_period(bench: Workbench, production: Production, period: str) -> Scored:
-    """Verify the snapshot, check its schema against the model's, and store one prediction for each row, once.
+def alarms_before(bench: Workbench, version: int, due: Due) -> list[bool]:
+    """Which periods that a version served before this one raised an alarm of drift, in the order they were served; the last word on each."""
+    earlier = takewhile(lambda body: (body["period"], body.get("revision", 1)) != (due.period, due.revision), _served(bench, version))
+    return list({str(body["period"]): bool(body.get("alarm", body["drifted"])) for body in earlier}.values())
 
-    Raises: DataError naming missing, extra, renamed or retyped columns before anything is scored.
-    """
-    source, frame = bench.snapshot("features", period)
-    known = {column.name for column in bench.dataset.columns} | {"row_id"}
-    check_schema(production.kinds, frame, known, where=f"snapshot {period} of {bench.case.case}")
-    predictions = pd.DataFrame({"row_id": frame["row_id"], "y_pred": production.candidate.predict(frame)})
-    score = production.candidate.predict_score(frame)
-    if score is not None:
-        predictions["y_score"] = score
-    if strangers := production.candidate.unseen(frame):
-        named = ", ".join(f"{group} ({count:,})" for group, count in strangers.items())
-        say(f"{period}: rows of cohorts that fitting did not show take the documented fallback: {named}")
-    key = f"v{production.version}-{period}"
+
+@step("keep the predictions", task_run_name="keep the predictions of {due.period}")
+def keep_predictions(bench: Workbench, production: Production, due: Due, scores: Scores) -> Manifest:
+    """Put the predictions of a period on record, once. Predictions that lack parts have a key of their own, and leave the period's to whole ones."""
+    key = due.key(production.version) + (f"-partial-{scores.predictions[7:19]}" if scores.left_out else "")
     existed = bench.store.find(bench.case.case, "predictions", key) is not None
     manifest = bench.store.record(
         Manifest(
             stream=bench.case.case,
             kind="predictions",
             key=key,
-            digest=bench.store.put_frame(predictions),
-            rows=len(predictions),
-            schema={column: str(dtype) for column, dtype in predictions.dtypes.items()},
-            source=f"version {production.version} on {source.digest}",
-            seed=None,
+            digest=scores.predictions,
+            rows=scores.rows,
+            schema=scores.columns,
+            source=f"version {production.version} on {due.source.digest}",
             created=now(),
-            parent=source.digest,
+            parent=due.source.digest,
         )
     )
-    say(f"scored {period}: {len(predictions):,} rows with version {production.version}" + (" (already stored)" if existed else ""))
-    return Scored(period, manifest, with_prediction(frame, predictions), not existed)
+    if scores.strangers:
+        named = ", ".join(f"{group} ({count:,})" for group, count in scores.strangers.items())
+        say(f"{due.period}: rows of cohorts that fitting did not show take the documented fallback: {named}")
+    told = f", {scores.abstained:,} without an answer" if scores.abstained else ""
+    told += f", {len(scores.left_out)} part(s) left out" if scores.left_out else ""
+    say(f"scored {due.period}: {scores.rows:,} rows with version {production.version}{told}" + (" (already stored)" if existed else ""))
+    return manifest
 
 
-def with_prediction(frame: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the column `prediction`: the score where there is one, the predicted value otherwise."""
-    return frame.assign(prediction=predictions["y_score" if "y_score" in predictions else "y_pred"].to_numpy())
+def is_served(bench: Workbench, production: Production, due: Due) -> bool:
+    """Whether the record has the period as its snapshot is now: another process may have been faster."""
+    served = [body for body in _served(bench, production.version) if body["period"] == due.period and body.get("snapshot") == due.source.digest]
+    return any(not body.get("missing_parts") for body in served)
 
 
 @step("record as served")
-def record_served(bench: Workbench, production: Production, scored: Scored, summary: Mapping[str, Any]) -> bool:
-    """Enter the period into the ledger, once for each version and snapshot. Returns whether it is new."""
-    if any(month["period"] == scored.period for month in served_months(bench, production.version)):
-        return False
-    bench.ledger.append(bench.case.case, "served", production.version, {**summary, "predictions": scored.manifest.digest})
-    return True
+def record_served(bench: Workbench, production: Production, due: Due, predictions: Manifest, month: Mapping[str, Any]) -> bool:
+    """Enter the period into the ledger, once for each version, snapshot and predictions; where it has to be shown is entered in the same
+    breath. Returns whether it is new.
+    """
+    body = {**month, "revision": due.revision, "snapshot": due.source.digest, "predictions": predictions.digest}
+
+    def there(events: Sequence[Event]) -> bool:
+        served = [event.body for event in events if event.kind == "served" and event.version == production.version]
+        return any((one["period"], one["predictions"], one.get("revision", 1)) == (due.period, predictions.digest, due.revision) for one in served)
+
+    return bench.ledger.append_unless(bench.case.case, "served", production.version, body, there, errands=ERRANDS) is not None
 
 
 def _registered(events: list[Event], version: int) -> Event:
     found = registration(events, version)
     assert found is not None  # only a registered version is promoted or adopted
     return found
-
-
-@step("join predictions with labels")
-def labelled_predictions(bench: Workbench, production: Production, period: str | None) -> tuple[str, pd.DataFrame]:
-    """The predictions table of a served period whose labels have come: the newest one unless a period is given.
-
-    Raises: DataError when the period was not served, or has no labels yet.
-    """
-    served = {month["period"]: month["predictions"] for month in served_months(bench, production.version)}
-    labelled = [found for found in bench.periods("labels") if found in served]
-    if period is None and not labelled:
-        raise DataError(
-            f"No period that version {production.version} of `{bench.case.case}` has scored has labels yet.", fix=f"Run: equipoise infer {bench.case.case}"
-        )
-    chosen = period or labelled[-1]
-    if chosen not in served:
-        raise DataError(
-            f"Version {production.version} of `{bench.case.case}` has not scored {chosen}.", fix=f"Run: equipoise infer {bench.case.case} --period {chosen}"
-        )
-    frame, target, _ = bench.labelled(chosen)
-    return chosen, frame.assign(y_true=target).merge(bench.store.get_frame(served[chosen]), on="row_id", validate="one_to_one")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tasks.core.errors import AccessError, DataError
+from tasks.core.errors import AccessError, ConflictError, DataError
 from tasks.core.review import Grounds, Review, last_change, production_version, registration, served_in_turn, unsigned, weakness
 from tasks.core.signing import sign
 from tasks.io.documents import load_people
@@ -133,23 +133,30 @@ def promote_version(bench: Workbench, version: int) -> Promotion:
 
 
 @step("roll back")
-def roll_back(bench: Workbench, why: str = "") -> tuple[int, int]:
+def roll_back(bench: Workbench, why: str = "", *, leaving: int | None = None) -> tuple[int, int]:
     """Return to the version that was in production before, recorded. Returns: from, to.
 
-    Raises: DataError when there is none; IntegrityError when its model is not what was registered.
+    leaving: the version that a rule of the case takes out of production, by nobody's hand: the record then says `by rule`.
+    Raises: DataError when there is none to return to; IntegrityError when its model is not what was registered; ConflictError when
+    production has changed, or is not the version to leave.
     """
     case, ledger = bench.case.case, bench.ledger
-    by = load_people(bench.home.project).authorise("rollback", author())
-    head = ledger.head()
-    turns = served_in_turn(ledger.events(case))
+    by = load_people(bench.home.project).authorise("rollback", author()) if leaving is None else "rule"
+    events = ledger.events(case)
+    turns = served_in_turn(events)
     if len(turns) < 2:
         state = f"Version {turns[0]} is the only one that was ever in production" if turns else "Nothing is in production"
         raise DataError(f"{state} of `{case}`: there is none to return to.", fix=f"Run: equipoise status {case}")
-    registered = registration(ledger.events(case), turns[-2])
+    registered = registration(events, turns[-2])
     assert registered is not None  # only a registered version is promoted
     load(bench.registry.fetch_model(case, turns[-2], registered.body["model"]))
     body = {"from": turns[-1], "why": why, "by": by, "evidence": registered.body["evidence"]}
-    show_production(bench, ledger.append(case, "rolled back", turns[-2], body, expected=head))
+    entered = None
+    if leaving is None or leaving == turns[-1]:
+        entered = ledger.append_unless(case, "rolled back", turns[-2], body, lambda now: served_in_turn(now) != turns)
+    if entered is None:
+        raise ConflictError(f"What is in production of `{case}` has changed.", fix=f"Look at: equipoise status {case}")
+    show_production(bench, entered)
     say(f"{case} is back to version {turns[-2]}, from version {turns[-1]}")
     return turns[-1], turns[-2]
 

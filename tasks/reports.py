@@ -10,9 +10,11 @@ import pandas as pd
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.card import figure, plain, table
+from tasks.core.case import revision_key
 from tasks.core.comparison import Comparison
 from tasks.core.drift import DriftReport, p_text
 from tasks.core.examination import Examination
+from tasks.core.review import Event, turn_of
 from tasks.io import addresses
 from tasks.io.home import Home
 from tasks.io.runs import Runs
@@ -47,20 +49,30 @@ def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mappi
     if training["sweep"]:
         create_table_artifact(training["sweep"], key=key(case, "sweep"), description=f"What the sweep of {case} found on validation")
     create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
-    address = f"{addresses.page(bench.home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning"
-    _link(key(case, "mlflow"), address, f"{case} version {version} in MLflow")
+    _link(key(case, "mlflow"), addresses.version_page(bench.home, case, version), f"{case} version {version} in MLflow")
 
 
-@step("leave the period's report", task_run_name="report {month[period]}")
-def report_period(
-    bench: Workbench, month: Mapping[str, Any], *, version: int, drift: DriftReport, findings: Sequence[str], notice: str | None, page: str
-) -> None:
-    """A scored period as artifacts: a markdown summary, the drift table, and a link to Evidently."""
-    case, period = bench.case.case, month["period"]
+@step("leave the reports of what was served")
+def report_served(bench: Workbench, notice: str | None = None) -> None:
+    """For each served period that the record still has to leave in Prefect: a markdown summary, the drift table, and links to Evidently and
+    to the version in MLflow.
+    """
+    for event, what in bench.ledger.errands(bench.case.case):
+        if what == "artifacts":
+            _report_period(bench, event, notice)
+            bench.ledger.done(event, what)
+
+
+def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
+    case, body = bench.case.case, event.body
+    period, version = body["period"], event.version
+    name = revision_key(period, body["revision"])
+    drift = DriftReport.from_dict(bench.store.get_json(body["drift"])["report"])
     frame = drift.frame()
     parts = [
         f"# {case} {period}: {'drifted' if drift.drifted else 'no drift'}",
-        f"{month['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
+        f"{body['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
+        *(["**The snapshot was corrected after it had been scored; this is its revision {}.**".format(body["revision"])] if body["revision"] > 1 else []),
         *([f"**{plain(notice)}**"] if notice else []),
         table(
             ["column", "method", "effect", "limit", "corrected p", "missing", "new categories", "verdict"],
@@ -72,19 +84,19 @@ def report_period(
                 for r in frame.to_dict("records")
             ),
         ),
+        "## Rows that are not as the model knows them",
+        table(["column", "is", "rows"], [[name, guard, f"{rows:,}"] for guard, columns in body["guards"].items() for name, rows in columns.items()])
+        if body["guards"]
+        else "None.",
         "## Findings of the catalogue check",
-        "\n".join(f"- {plain(finding)}" for finding in findings) or "None.",
+        "\n".join(f"- {plain(finding)}" for finding in body["findings"]) or "None.",
     ]
-    create_markdown_artifact("\n\n".join(parts), key=key(case, "inference", period), description=f"{case} {period}")
-    create_table_artifact(records(frame), key=key(case, "drift", period), description=f"Drift of {case} in {period}")
-    _link(key(case, "evidently", period), link(project_id(case), addresses.page(bench.home, "evidently"), page), f"{case} {period} in Evidently")
-
-
-@step("leave the evaluation report")
-def report_evaluation(bench: Workbench, *, period: str, version: int, frame: pd.DataFrame) -> None:
-    """A labelled period's cohort table as an artifact."""
-    case = bench.case.case
-    create_table_artifact(records(frame), key=key(case, "evaluation", period), description=f"Version {version} on the labels of {period}")
+    create_markdown_artifact("\n\n".join(parts), key=key(case, "inference", name), description=f"{case} {period}")
+    create_table_artifact(records(frame), key=key(case, "drift", name), description=f"Drift of {case} in {period}")
+    run = bench.workspace.run(case, period, version or 0, revision=turn_of(bench.ledger.events(case), event))
+    page = link(project_id(case), addresses.page(bench.home, "evidently"), run)
+    _link(key(case, "evidently", name), page, f"{case} {period} in Evidently")
+    _link(key(case, "mlflow"), addresses.version_page(bench.home, case, version or 0), f"{case} version {version} in MLflow")
 
 
 @step("leave the comparison")

@@ -8,12 +8,26 @@ from typing import Any
 from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.core.errors import UnavailableError
+
 _log = logging.getLogger("equipoise")
 
 
+RETRIES = (1, 4)
+"""Seconds before each new try of a step that met a system which is not there."""
+
+
 def step(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A Prefect task that keeps no result and no cache: the store and the ledger are what persists."""
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
+    """A Prefect task that keeps no result and no cache: the store and the ledger are what persists.
+
+    It is tried again where a system did not answer, which may pass; no mistake in a case, in data or in our code does.
+    """
+    tried_again = {"retries": len(RETRIES), "retry_delay_seconds": list(RETRIES), "retry_condition_fn": _may_pass}
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False, **tried_again | options)
+
+
+def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    return isinstance(state.data, UnavailableError)
 
 
 def say(message: str) -> None:

@@ -273,23 +273,6 @@ def register(bench: Workbench, training: Training, run: str) -> dict[str, Any]:
     return dict(finite(summary), model={"name": case.case, "version": version})
 
 
-@step("log the scoring to MLflow")
-def log_scoring(bench: Workbench, *, version: int, months: Sequence[Mapping[str, Any]], emissions: EmissionsResult) -> None:
-    """A run for the periods scored just now, below the run that trained their version: rows, drift, energy and emissions."""
-    periods = [str(month["period"]) for month in months]
-    bench.runs.log_child(
-        bench.registry.version(bench.case.case, version).run_id,
-        f"infer {' to '.join(dict.fromkeys((periods[0], periods[-1])))}",
-        metrics={
-            "emissions_kg": emissions.kg,
-            "energy_kwh": emissions.kwh,
-            **{f"{month['period']}/rows": month["rows"] for month in months},
-            **{f"{month['period']}/drift_share": month["share"] for month in months},
-        },
-        tags={"equipoise.version": str(version), **emissions.tags, **flow_run()},
-    )
-
-
 def _code(bench: Workbench, training: Training) -> dict[str, bytes]:
     """The files of code that made a model, by name, and what the checkout has beyond its commit."""
     diff = code_diff(bench.home.project)

@@ -1,9 +1,14 @@
 """Builders that several rooms share: a project of one's own, a Prefect server, and a home prepared once."""
 
+import contextlib
+import fcntl
 import getpass
 import os
 import re
 import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -44,20 +49,32 @@ def documented_files():
     return catalogue, case
 
 
+def write_project(folder, patch):
+    """Write the documented case `loans` with its table into a folder, and let the environment name it and a home within."""
+    catalogue, case = documented_files()
+    for room, text in (("catalog", catalogue), ("configs", case)):
+        (folder / room).mkdir()
+        (folder / room / "loans.yaml").write_text(text, encoding="utf-8")
+    loans().to_csv(folder / "loans.csv", index=False)
+    patch.setenv("EQUIPOISE_PROJECT", str(folder))
+    patch.setenv("EQUIPOISE_HOME", str(folder / "home"))
+    patch.setenv("EQUIPOISE_KEYS", str(folder / "keys"))
+    for name in ("EQUIPOISE_MLFLOW_URI", "EQUIPOISE_LEDGER_URL"):
+        patch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with the documented case `loans`, its table, and a home of its own."""
-    catalogue, case = documented_files()
-    for folder, text in (("catalog", catalogue), ("configs", case)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "loans.yaml").write_text(text, encoding="utf-8")
-    loans().to_csv(tmp_path / "loans.csv", index=False)
-    monkeypatch.setenv("EQUIPOISE_PROJECT", str(tmp_path))
-    monkeypatch.setenv("EQUIPOISE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("EQUIPOISE_KEYS", str(tmp_path / "keys"))
-    for name in ("EQUIPOISE_MLFLOW_URI", "EQUIPOISE_LEDGER_URL"):
-        monkeypatch.delenv(name, raising=False)
+    write_project(tmp_path, monkeypatch)
     return tmp_path
+
+
+def one_candidate(project):
+    """Leave the case with its first candidate, where a test asks nothing of the others."""
+    path = project / "configs/loans.yaml"
+    case = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(case | {"candidates": case["candidates"][:1]}, sort_keys=False), encoding="utf-8")
 
 
 def enrol(project, name="ada", **more):
@@ -85,14 +102,32 @@ def review(case, version=1, *, reviewer="ada", verdict="approve", notes="Looked 
     write_review.fn(bench, signed(statement(bench, version, verdict=verdict, reviewer=reviewer, notes=notes, **more), load_key(reviewer, "")))
 
 
+def for_all_workers(tmp_path_factory, name):
+    """Where a file is kept that one worker of the run makes, holding `name`.lock, and the others copy."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+
+
+@contextlib.contextmanager
+def alone(path):
+    """One worker at a time."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
     """An empty MLflow database with its tables made, which takes seconds, to be copied."""
     from tasks.io.runs import Runs
 
-    folder = tmp_path_factory.mktemp("mlflow")
-    Runs(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts").prepare()
-    return folder / "mlflow.db"
+    kept = for_all_workers(tmp_path_factory, "mlflow-tables.db")
+    with alone(kept):
+        if not kept.exists():
+            folder = tmp_path_factory.mktemp("mlflow")
+            Runs(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts").prepare()
+            shutil.copy(folder / "mlflow.db", kept)
+    return kept
 
 
 @pytest.fixture
@@ -105,9 +140,60 @@ def home(project, migrated):
 
 
 @pytest.fixture(scope="session")
-def prefect():
-    """A real Prefect server with a database of its own, for the session."""
+def prefect(tmp_path_factory):
+    """A real Prefect server with a database of its own, for the session. Flow runs send it no heartbeats: each would end up to a second
+    later for the thread that sends them.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+    tables, database = prefect_tables(tmp_path_factory), Path(tempfile.mkdtemp()) / "prefect-test.db"  # the harness removes it
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(database.parent))
+        with alone(tables):
+            if known := tables.exists():
+                shutil.copy(tables, database)
+            else:
+                stack.enter_context(prefect_test_harness(server_startup_timeout=180))
+                with contextlib.closing(sqlite3.connect(database)) as made, contextlib.closing(sqlite3.connect(tables.with_suffix(".new"))) as kept:
+                    made.backup(kept)
+                tables.with_suffix(".new").rename(tables)
+        if known:
+            stack.enter_context(prefect_test_harness(server_startup_timeout=180))
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+
+
+def prefect_tables(tmp_path_factory):
+    """Where the first server of a run keeps an empty database with its tables made, which takes 9 s of a processor, for all the others."""
+    return for_all_workers(tmp_path_factory, "prefect-tables.db")
+
+
+@pytest.fixture(scope="session")
+def once_trained(tmp_path_factory, migrated, prefect):
+    """A project whose version 1 is registered, and what training it returned: `version_1` copies it."""
+    from flows.snapshot import snapshot
+    from flows.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        write_project(folder, patch)
+        (folder / "home").mkdir()
+        shutil.copy(migrated, folder / "home/mlflow.db")
+        snapshot("loans")
+        summary = train("loans")
+    return folder / "home", summary
+
+
+@pytest.fixture
+def version_1(project, home, once_trained):
+    """The project's snapshots taken and version 1 registered, as `snapshot` and `train` leave it: what training returned."""
+    made, summary = once_trained
+    shutil.rmtree(home)
+    shutil.copytree(made, home)
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):  # MLflow knows artifacts by whole paths
+                    database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)", (str(made), str(home), str(made)))
+    return summary

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
+from scipy.special import expit
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, has_fit_parameter
 
 from tasks.core.candidate_spec import REST
@@ -20,6 +21,7 @@ from tasks.core.mitigation.base import Adjuster, Decider, Floats, Labels, decisi
 from tasks.core.mitigation.draws import row_keys
 from tasks.core.mitigation.groups import label_cohorts, label_groups
 from tasks.core.mitigation.stages import Batch, By, Stage
+from tasks.core.tree_tables import raw_sums
 
 
 class Aimed(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
@@ -29,6 +31,30 @@ class Aimed(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no typ
         self.name = name
         self.step = step
         self.by = by
+
+
+def both(estimator: Any, matrix: Any, predict: dict[str, Any], predict_proba: dict[str, Any]) -> tuple[NDArray[Any], Floats | None]:
+    """An estimator's answers and its probability of class 1 (None for a regressor), computed once where the one follows from the other.
+
+    predict, predict_proba: the metadata that the estimator requests for each.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    if (raw := boosted(estimator, matrix)) is not None:
+        return ((raw > 0).astype(np.int64), np.asarray(expit(raw))) if is_classifier(estimator) else (estimator._loss.link.inverse(raw), None)
+    if type(estimator) is RandomForestClassifier and list(estimator.classes_) == [0, 1]:
+        probabilities = estimator.predict_proba(matrix)
+        return np.argmax(probabilities, axis=1).astype(np.int64), probabilities[:, 1]
+    return decision(estimator, matrix, **predict), positive_score(estimator, matrix, **predict_proba)
+
+
+def boosted(estimator: Any, matrix: Any) -> Floats | None:
+    """The raw predictions of histogram boosting, shape (n,); None for another estimator."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    if type(estimator) is HistGradientBoostingRegressor or (type(estimator) is HistGradientBoostingClassifier and list(estimator.classes_) == [0, 1]):
+        return raw_sums(estimator, matrix)
+    return None
 
 
 class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
@@ -185,11 +211,7 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
             if not self.post_:
                 X = self._matrix(frame)
                 return decision(self.model_, X, **self._metadata(self.model_, "predict", frame, self.model.by))
-            scores = self._scores(frame)
-            last = self.post_[-1]
-            if isinstance(last.step, Decider):
-                return np.asarray(last.step.predict(scores, **self._metadata(last.step, "predict", frame, last.by)))
-            return scores if self.task == "regression" else (scores > 0.5).astype(np.int64)
+            return self._decided(self._scores(frame), frame)
 
     def predict_score(self, frame: pd.DataFrame) -> Floats | None:
         """The probability of the positive class, shape (n_rows,); None for regression."""
@@ -198,6 +220,16 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
             return None
         with self._at(""), threads(len(frame)):
             return self._scores(frame)
+
+    def answers(self, frame: pd.DataFrame) -> tuple[NDArray[Any], Floats | None]:
+        """What `predict` and `predict_score` give, to the last bit, from one pass over the rows."""
+        check_is_fitted(self, "model_")
+        with self._at(""), threads(len(frame)):
+            if self.post_:
+                scores = self._scores(frame)
+                return self._decided(scores, frame), None if self.task == "regression" else scores
+            metadata = (self._metadata(self.model_, method, frame, self.model.by) for method in ("predict", "predict_proba"))
+            return both(self.model_, self._matrix(frame), *metadata)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -219,13 +251,24 @@ class Candidate(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no
     def _scores(self, frame: pd.DataFrame) -> Floats:
         """Probabilities, or a regression's predictions, as far as the steps on scores have been fitted."""
         X = self._matrix(frame)
-        scores: Any = positive_score(self.model_, X, **self._metadata(self.model_, "predict_proba", frame, self.model.by))
+        scores: Any
+        if (raw := boosted(self.model_, X)) is not None:
+            scores = expit(raw) if is_classifier(self.model_) else self.model_._loss.link.inverse(raw)
+        else:
+            scores = positive_score(self.model_, X, **self._metadata(self.model_, "predict_proba", frame, self.model.by))
         if scores is None:
             scores = decision(self.model_, X, **self._metadata(self.model_, "predict", frame, self.model.by))
         for aimed in self.post_:
             if isinstance(aimed.step, Adjuster):
                 scores = aimed.step.transform(scores, **self._metadata(aimed.step, "transform", frame, aimed.by))
         return np.asarray(scores, dtype=np.float64)
+
+    def _decided(self, scores: Floats, frame: pd.DataFrame) -> NDArray[Any]:
+        """Answers from what the steps after the model made of its scores."""
+        last = self.post_[-1]
+        if isinstance(last.step, Decider):
+            return np.asarray(last.step.predict(scores, **self._metadata(last.step, "predict", frame, last.by)))
+        return scores if self.task == "regression" else (scores > 0.5).astype(np.int64)
 
     def _matrix(self, frame: pd.DataFrame) -> Any:
         """Raw rows as the estimator reads them."""

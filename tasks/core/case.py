@@ -8,10 +8,11 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tasks.core.candidate_spec import CandidateSpec, Sweep
 from tasks.core.limits import Limit, ReviewRules
+from tasks.core.operations import Monitoring, Scoring
 from tasks.core.strict import Name, Strict
 
 PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
@@ -26,7 +27,8 @@ def _period(value: str) -> str:
     return value
 
 
-Period = Annotated[str, AfterValidator(_period)]
+Period = Annotated[str, AfterValidator(_period), WithJsonSchema({"type": "string", "pattern": f"^{PERIOD.pattern}$"})]
+"""The pattern is what Prefect's page checks before a run."""
 
 
 class Target(Strict):
@@ -70,6 +72,7 @@ class Periods(Strict):
     timezone: str = Field("UTC", description="IANA zone in which dates that carry an offset are read.")
     simulate: Simulation | None = Field(None, description="Make months from a table that has no dates.")
     train: int = Field(1, ge=1, description="How many periods make one training window.")
+    labels_after: int = Field(0, ge=0, le=24, description="How many periods later a period's labels come: they are snapshot with that period's features.")
 
     @model_validator(mode="after")
     def _one(self) -> "Periods":
@@ -138,6 +141,9 @@ class Drift(Strict):
     )
     limit: float = Field(0.1, gt=0, description="An effect size above it is drift, where the corrected p-value is at most 0.05 as well.")
     limits: dict[str, float] = Field(default_factory=dict, description="Limits of single columns.")
+    missing: float = Field(
+        0.05, gt=0, le=1, description="Numeric columns: a change of the share of missing values above it is drift too, where its p-value says so as well."
+    )
     share: float = Field(0.1, gt=0, le=1, description="Share of drifted features from which the period counts as drifted.")
 
 
@@ -148,10 +154,21 @@ class Schedule(Strict):
     timezone: str = Field("UTC", description="IANA name of the schedule's time zone.")
 
 
+class CarbonWindow(Strict):
+    """Scoring and training may wait for cleaner power."""
+
+    forecast: str = Field(description="A file (from the project's root) or http(s) URL with the declared intensities: a JSON list of {from, to, g_per_kwh}.")
+    hours: float = Field(gt=0, le=24, description="How long a run may wait at most.")
+
+
 class Carbon(Strict):
-    """Where the energy comes from."""
+    """Where the energy comes from, and how much of it may be used."""
 
     country: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 code of three letters; sets the grid's carbon intensity.")
+    budget_kg: float | None = Field(
+        None, gt=0, description="Kilograms of CO2-equivalent that the case may cause in a calendar year; `status` holds what it caused against it."
+    )
+    window: CarbonWindow | None = Field(None, description="Wait for the lowest declared carbon intensity; runs begin at once unless given.")
 
 
 class Card(Strict):
@@ -186,6 +203,8 @@ class Case(Strict):
     checks: Checks = Field(default_factory=Checks, description="How the catalogue check judges.")
     waivers: tuple[Waiver, ...] = Field((), description="Permissions to use flagged columns.")
     drift: Drift = Field(default_factory=Drift, description="When a period has drifted.")
+    scoring: Scoring = Field(default_factory=Scoring, description="How a period is scored.")
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="What is done about what is found in production.")
     schedule: Schedule = Field(default_factory=Schedule, description="When the case is scored.")
     carbon: Carbon = Field(description="Where the energy comes from.")
     card: Card = Field(default_factory=Card, description="Human parts of the model card.")
@@ -201,6 +220,10 @@ class Case(Strict):
             raise ValueError("candidates: a name is used twice")
         if self.task == "binary" and (self.target.positive is None) == (self.target.above is None):
             raise ValueError("target: a binary case gives exactly one of `positive` and `above`")
+        if self.task == "binary" and self.scoring.interval is not None:
+            raise ValueError("scoring: `interval` is for regression")
+        if self.task == "regression" and (self.scoring.calibrate is not None or self.scoring.abstain_below is not None):
+            raise ValueError("scoring: `calibrate` and `abstain_below` are for binary cases")
         if self.task == "regression" and not (self.target.positive is None and self.target.above is None):
             raise ValueError("target: `positive` and `above` are for binary cases")
         swept = [step for steps in (*self.sweep.pre, self.sweep.during, *self.sweep.post) for step in steps] if self.sweep else []
@@ -231,6 +254,15 @@ class Case(Strict):
         """Columns a fitted candidate reads: the features, and the columns its mitigations aim at."""
         aimed = (column for spec in self.candidates for column in spec.by)
         return tuple(dict.fromkeys((*self.features, *aimed)))
+
+
+def revision_key(key: str, revision: int) -> str:
+    """Under which key a revision of a period is kept; the first one has the period's own.
+
+    >>> revision_key("2024-05", 1), revision_key("v3-2024-05", 2)
+    ('2024-05', 'v3-2024-05-r2')
+    """
+    return key if revision == 1 else f"{key}-r{revision}"
 
 
 def shift_period(period: str, months: int) -> str:

@@ -209,7 +209,9 @@ def history(events: Sequence[Event], version: int) -> dict[str, Any]:
         "in_production": production_version(events) == version,
         "retired": retired(events, version),
         "served": tuple(sorted((event.body for event in own if event.kind == "served"), key=lambda body: str(body["period"]))),
-        "drifted": tuple(event.body for event in own if event.kind == "drifted"),
+        "drifted": tuple(
+            {"period": event.body["period"], "columns": event.body["drifted_columns"]} for event in own if event.kind == "served" and event.body["drifted"]
+        ),
     }
 
 

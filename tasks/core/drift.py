@@ -1,11 +1,12 @@
 """Drift: has the data moved away from the reference the model was accepted on?
 
 Two things must both hold before a column has drifted: the effect size is beyond the case's limit, so that it matters; and the test
-survives correction over the period's columns (Holm) at the level that the periods before it leave (tasks.core.online), so that it
-is not chance. Statistics are exact on all rows, from mergeable summaries (tasks.core.drift_summary). Nothing else decides drift.
+survives correction over the period's tests (Holm) at the level that the periods before it leave (tasks.core.online), so that it
+is not chance. A numeric column is asked twice where rows lack a value: whether its values have moved, and whether the share of rows
+without one has. Statistics are exact on all rows, from mergeable summaries (tasks.core.drift_summary). Nothing else decides drift.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -15,21 +16,26 @@ import numpy as np
 import pandas as pd
 
 from tasks.core.case import Drift
-from tasks.core.drift_measures import CATEGORICAL, NUMERIC, Pair, chi_square, pooled, table
+from tasks.core.drift_measures import CATEGORICAL, NUMERIC, Pair, categories_p_value, missing_p_value, table
 from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary
 from tasks.core.errors import CaseError, DataError, nearest
 from tasks.core.intervals import holm
 from tasks.core.online import ALPHA
 
 MISSING = "(missing)"
+MISSING_RATE = "missing rate"
+"""The method of a column whose share of missing values has drifted: the effect is its change, 0 to 1."""
 COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories")
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column against the reference. `effect` is an effect size by `method`; `q_value` the p-value corrected over columns and
-    periods, at most 0.05 when it counts; `missing_rate` the share of current rows without a value; `new_categories` how many
-    categories the reference does not have.
+    """One column against the reference. `effect` is an effect size by `method`; `q_value` the p-value corrected over the tests of the
+    period and over periods, at most 0.05 when it counts; `missing_rate` the share of current rows without a value, `missing_before` that
+    of the reference; `new_categories` how many categories the reference does not have.
+
+    Of a column asked twice, this is what the values say, unless only the missing rate has drifted: then it is what that says, and
+    `value_effect` has what the values say.
     """
 
     column: str
@@ -42,6 +48,13 @@ class ColumnDrift:
     drifted: bool
     missing_rate: float
     new_categories: int
+    missing_before: float | None = None
+    value_effect: float | None = None
+
+    @property
+    def moved_values(self) -> float | None:
+        """The effect size of the values, by the case's method; None where there was no value to measure."""
+        return self.value_effect if self.method == MISSING_RATE else self.effect
 
     def __str__(self) -> str:
         return f"{self.column} ({self.method} {self.effect:.3g}, limit {self.limit:g}, corrected p {p_text(self.q_value)})"
@@ -69,10 +82,14 @@ class DriftReport:
         """Names of the drifted features, in the order of the features."""
         return tuple(column.column for column in self.columns if column.drifted)
 
+    @property
+    def shown(self) -> tuple[ColumnDrift, ...]:
+        """Every column that was tested: the features, then the prediction."""
+        return (*self.columns, *((self.prediction,) if self.prediction else ()))
+
     def frame(self) -> pd.DataFrame:
         """One row for each feature, then the prediction, with columns `COLUMNS`."""
-        found = [*self.columns, *((self.prediction,) if self.prediction else ())]
-        return pd.DataFrame([[getattr(one, name) for name in COLUMNS] for one in found], columns=list(COLUMNS))
+        return pd.DataFrame([[getattr(one, name) for name in COLUMNS] for one in self.shown], columns=list(COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
@@ -83,6 +100,36 @@ class DriftReport:
         """The report that `to_dict` gave."""
         columns = tuple(ColumnDrift(**column) for column in kept["columns"])
         return DriftReport(**{**kept, "columns": columns, "prediction": ColumnDrift(**kept["prediction"]) if kept["prediction"] else None})
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question that a column is asked."""
+
+    method: str
+    effect: float
+    limit: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A column's questions, and what is told beside them."""
+
+    column: str
+    kind: Kind
+    tests: tuple[Question, ...]
+    missing: tuple[float, float]
+    new: int
+
+    def judged(self, corrected: Sequence[float]) -> ColumnDrift:
+        """The verdict, from the corrected p-value of each test."""
+        drifted = [test.effect > test.limit and q_value <= ALPHA for test, q_value in zip(self.tests, corrected, strict=True)]
+        place = drifted.index(True) if any(drifted) else 0
+        test = self.tests[place]
+        told = (test.method, test.effect, test.limit, test.p_value, corrected[place])
+        values = next((one.effect for one in self.tests if one.method != MISSING_RATE), None) if test.method == MISSING_RATE else None
+        return ColumnDrift(self.column, self.kind, *told, any(drifted), self.missing[1], self.new, self.missing[0], values)
 
 
 def p_text(p_value: float) -> str:
@@ -104,7 +151,7 @@ def compare(reference: Summary, current: Summary, drift: Drift, *, prediction: s
 
     prediction: the column that is not a feature; it is tested with the others. level: what this period's tests may spend together,
     of `tasks.core.online.level`. The period has drifted when drifted features / features >= drift.share. Raises: DataError for a
-    column without a value on either side or of another kind, CaseError for a limit on a column that is not there.
+    column without rows, of another kind or not to be compared, CaseError for a limit on a column that is not there.
     """
     features = [name for name in reference.columns if name != prediction]
     if not features:
@@ -113,36 +160,56 @@ def compare(reference: Summary, current: Summary, drift: Drift, *, prediction: s
         if name not in reference.columns:
             raise CaseError(f"drift.limits names `{name}`, which is not a feature or the prediction.", fix=nearest(name, reference.columns))
     with ThreadPoolExecutor(THREADS) as pool:
-        measured = list(pool.map(lambda name: _measure(name, reference.columns[name], current.columns.get(name), drift), reference.columns))
-    corrected = np.minimum(holm(np.array([p_value for _, _, p_value in measured])) * (ALPHA / level), 1.0)
-    judged: dict[str, ColumnDrift] = {}
-    for name, (kind, effect, p_value), q_value in zip(reference.columns, measured, corrected.tolist(), strict=True):
-        method, limit = rule(name, kind, drift)
-        before, now = reference.columns[name], current.columns[name]
-        new = len(now.counts.keys() - before.counts.keys()) if isinstance(now, Categories) and isinstance(before, Categories) else 0
-        drifted = effect > limit and q_value <= ALPHA
-        judged[name] = ColumnDrift(name, kind, method, effect, limit, p_value, q_value, drifted, now.missing / current.rows, new)
+        measured = list(pool.map(lambda name: measure(name, reference.columns[name], current.columns.get(name), drift), reference.columns))
+    found, alarm = judge(measured, level)
+    judged = {column.column: column for column in found}
     columns = tuple(judged[name] for name in features)
     moved = [column for column in columns if column.drifted]
     share = len(moved) / len(columns)
     reason = f"{len(moved)} of {len(columns)} features drifted at level {level:.2g}, a share of {share:.2f} (limit {drift.share:g})"
     reason += f": {', '.join(map(str, moved))}." if moved else "."
-    alarm = any(column.q_value <= ALPHA for column in judged.values())
     return DriftReport(columns, judged.get(prediction) if prediction else None, share, drift.share, share >= drift.share, alarm, level, reason)
 
 
-def _measure(name: str, reference: Numbers | Categories, current: Numbers | Categories | None, drift: Drift) -> tuple[Kind, float, float]:
-    """Kind, effect and p-value of one column. A missing category is a category of its own; missing numbers are left out."""
+def judge(measured: Iterable[Measured], level: float) -> tuple[list[ColumnDrift], bool]:
+    """The verdict on each column, all tests corrected together (Holm) at a level, and whether any test survived."""
+    measured = list(measured)
+    corrected = np.minimum(holm(np.array([test.p_value for one in measured for test in one.tests])) * (ALPHA / level), 1.0).tolist()
+    found, place = [], 0
+    for one in measured:
+        found.append(one.judged(corrected[place : place + len(one.tests)]))
+        place += len(one.tests)
+    return found, any(q_value <= ALPHA for q_value in corrected)
+
+
+def measure(name: str, reference: Numbers | Categories, current: Numbers | Categories | None, drift: Drift) -> Measured:
+    """What a column is asked, and the answers. A missing category is a category of its own.
+
+    Missing numbers are left out of the values' test and have one of their own wherever there are any. Whether there are depends on
+    both sides together and not on how they differ, so that counting the tests this way favours no outcome.
+    """
     if isinstance(reference, Numbers) and isinstance(current, Numbers):
-        if not reference.n or not current.n:
-            raise DataError(f"column `{name}` has no value in {'any row' if reference.n else 'the reference'}.", fix="Look at the snapshot.")
-        pair = Pair(reference, current)
-        return "numeric", _finite(name, NUMERIC[drift.numeric](pair)), pair.p_value
+        if not reference.n + reference.missing or not current.n + current.missing:
+            raise DataError(f"column `{name}` has no row to compare.", fix="Look at the snapshot.")
+        method, limit = rule(name, "numeric", drift)
+        tests = []
+        if reference.n and current.n:
+            pair = Pair(reference, current)
+            tests.append(Question(method, _finite(name, NUMERIC[method](pair)), limit, pair.p_value))
+        absent, rows = (reference.missing, current.missing), (reference.n + reference.missing, current.n + current.missing)
+        missing = (absent[0] / rows[0], absent[1] / rows[1])
+        if any(absent):
+            tests.append(Question(MISSING_RATE, abs(missing[1] - missing[0]), drift.missing, missing_p_value(absent, rows)))
+        return Measured(name, "numeric", tuple(tests), missing, 0)
     if isinstance(reference, Categories) and isinstance(current, Categories):
-        counts = table(*(Categories({**side.counts, **({MISSING: side.missing} if side.missing else {})}, 0) for side in (reference, current)))
+        sides = reference, current
+        counts = table(*(Categories({**side.counts, **({MISSING: side.missing} if side.missing else {})}, 0) for side in sides))
         if not counts.size or not counts.sum(axis=1).all():
             raise DataError(f"column `{name}` has no row to compare.", fix="Look at the snapshot.")
-        return "categorical", _finite(name, CATEGORICAL[drift.categorical](counts)), chi_square(pooled(counts))[1]
+        method, limit = rule(name, "categorical", drift)
+        test = Question(method, _finite(name, CATEGORICAL[method](counts)), limit, categories_p_value(counts))
+        before, now = (side.missing / (side.n + side.missing) for side in sides)
+        return Measured(name, "categorical", (test,), (before, now), len(current.counts.keys() - reference.counts.keys()))
     raise DataError(f"column `{name}` is {'missing' if current is None else 'not of the kind it was'}.", fix="Mend the source, or train on the new columns.")
 
 

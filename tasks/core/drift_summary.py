@@ -4,10 +4,11 @@ A numeric column's distinct values are sorted once, so that comparing it later i
 category. Nothing is binned or sampled: statistics from two summaries are those of all rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any, Literal
 
 import numpy as np
@@ -34,11 +35,16 @@ class Numbers:
     @staticmethod
     def of(column: "pd.Series[Any]") -> "Numbers":
         """The column's summary. Booleans count as 0 and 1."""
-        found = np.sort(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        return Numbers.of_values(column.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    @staticmethod
+    def of_values(values: Floats) -> "Numbers":
+        """The summary of values, NaN where one is missing."""
+        found = np.sort(values)
         known = found[: np.searchsorted(found, np.nan)]  # sorting puts NaN last
         new = known[1:] != known[:-1]
         if new.all():
-            return Numbers(known, np.ones(known.size, dtype=np.int64), found.size - known.size)
+            return Numbers(known, np.broadcast_to(np.int64(1), known.size), found.size - known.size)  # ones that take no memory
         first = np.flatnonzero(np.append(True, new))
         return Numbers(known[first], np.diff(first, append=known.size).astype(np.int64), found.size - known.size)
 
@@ -52,6 +58,8 @@ class Numbers:
         """Standard deviation of the values (of the population)."""
         if not self.n:
             return float("nan")
+        if self.values.size == self.n:
+            return float(self.values.std())
         weights = self.counts.astype(np.float64)
         mean = float(self.values @ weights) / self.n
         return float(np.sqrt(((self.values - mean) ** 2) @ weights / self.n))
@@ -59,6 +67,8 @@ class Numbers:
     @cached_property
     def shares(self) -> Floats:
         """The share of rows below the first value (0), then at or below each value, up to 1."""
+        if self.values.size == self.n:
+            return np.arange(self.n + 1) / self.n
         return np.append(0.0, np.cumsum(self.counts) / self.n)
 
     @property
@@ -72,9 +82,20 @@ class Numbers:
         return found
 
     def __add__(self, other: "Numbers") -> "Numbers":
-        values, place = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
-        counts = np.bincount(place, np.concatenate([self.counts, other.counts]), minlength=values.size)
-        return Numbers(values, counts.astype(np.int64), self.missing + other.missing)
+        return Numbers.joined([self, other])
+
+    @staticmethod
+    def joined(parts: Sequence["Numbers"]) -> "Numbers":
+        """The summary of all parts together: sorted once, however many there are."""
+        if len(parts) == 1:
+            return parts[0]
+        missing, kept = sum(part.missing for part in parts), sum(part.values.size for part in parts)
+        if 2 * kept > sum(part.n for part in parts):  # values hardly repeat: the rows themselves sort faster
+            found = Numbers.of_values(np.concatenate([part.rows for part in parts]))
+            return Numbers(found.values, found.counts, missing)
+        values, place = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
+        counts = np.bincount(place, np.concatenate([part.counts for part in parts]), minlength=values.size)
+        return Numbers(values, counts.astype(np.int64), missing)
 
 
 @dataclass(frozen=True)
@@ -119,17 +140,23 @@ class Summary:
 
     def __add__(self, other: "Summary") -> "Summary":
         """The summary of both tables together. Both have the same columns."""
-        added: dict[str, Numbers | Categories] = {}
-        for name, mine in self.columns.items():
-            theirs = other.columns[name]
-            match mine, theirs:
-                case Numbers(), Numbers():
-                    added[name] = mine + theirs
-                case Categories(), Categories():
-                    added[name] = mine + theirs
-                case _:
-                    raise TypeError(f"column {name!r} is numeric in one part and categorical in the other")
-        return Summary(added, self.rows + other.rows)
+        return Summary.joined([self, other])
+
+    @staticmethod
+    def joined(parts: Sequence["Summary"]) -> "Summary":
+        """The summary of all parts together, which have the same columns. Raises: TypeError for a column of two kinds."""
+
+        def one(name: str) -> Numbers | Categories:
+            columns = [part.columns[name] for part in parts]
+            numbers = [column for column in columns if isinstance(column, Numbers)]
+            texts = [column for column in columns if isinstance(column, Categories)]
+            if numbers and texts:
+                raise TypeError(f"column {name!r} is numeric in one part and categorical in the other")
+            return Numbers.joined(numbers) if numbers else reduce(add, texts)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            names = list(parts[0].columns)
+            return Summary(dict(zip(names, pool.map(one, names), strict=True)), sum(part.rows for part in parts))
 
 
 def kinds_of(frame: pd.DataFrame) -> dict[str, Kind]:

@@ -52,8 +52,15 @@ def _numbers(column: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
 
 
 def _names(column: "pd.Series[Any]") -> NDArray[np.object_]:
-    codes, values = pd.factorize(column.astype(object))
-    return np.array([*map(_name, values), MISSING], dtype=object)[codes]  # factorize codes missing as -1: the last name
+    codes, names = categories_of(column)
+    return names[codes]
+
+
+def categories_of(column: "pd.Series[Any]") -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+    """Each row's place among the names of a column's categories, and these names; the last, at -1, is that of missing values."""
+    fast = isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype)  # told apart without an object for each row
+    codes, values = pd.factorize(column if fast else column.astype(object))
+    return codes, np.array([*map(_name, np.asarray(values, dtype=object)), MISSING], dtype=object)
 
 
 def _name(value: object) -> str:
@@ -114,7 +121,10 @@ class Encoder(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no t
         check_is_fitted(self)
         codes = {name: self._codes(name, columns[name]) for name in self.categories_}
         if self.form == "tree":
-            return np.asfortranarray(np.column_stack([codes[name] if name in codes else columns[name] for name in self.kinds]).astype(np.float64))
+            matrix = np.empty((len(columns[next(iter(self.kinds))]), len(self.kinds)), order="F")
+            for place, name in enumerate(self.kinds):
+                matrix[:, place] = codes[name] if name in codes else columns[name]
+            return matrix
         filled = {name: np.where(np.isnan(columns[name]), median, columns[name]) for name, median in self.medians_.items()}
         numeric = [(values - self.centres_[name]) / self.scales_[name] for name, values in filled.items()]
         numeric += [np.isnan(columns[name]).astype(np.float64) for name in self.gaps_]

@@ -33,10 +33,28 @@ def told(event: Event) -> str:
         case "refused":
             return f"{version} was refused{by}: {'; '.join(body['missing'])}"
         case "served":
-            return f"{version} scored {body['period']}: {body['rows']:,} rows, {'drifted' if body['drifted'] else 'no drift'}"
+            again = f" again (revision {body['revision']})" if body.get("revision", 1) > 1 else ""
+            partial = f", {len(body['missing_parts'])} part(s) could not be read" if body.get("missing_parts") else ""
+            return f"{version} scored {body['period']}{again}: {body['rows']:,} rows, {'drifted' if body['drifted'] else 'no drift'}{partial}"
         case "drifted":
             return f"{body['period']} drifted from what {version} was accepted on: {', '.join(body['columns'])}"
         case "rolled back":
             return f"production went back to {version} from version {body['from']}{by}{why}"
         case "retired":
             return f"{version} was retired{by}{why}"
+        case "monitored":
+            return f"{version} was held against {body['rows']:,} labels of {body['period']}: {body['verdict']}"
+        case "incident":
+            return f"{body['severity']} incident of {version} in {body['period']}: {body['reason']}"
+        case "resolved":
+            return f"the incident `{body['key']}` was over in {body['period']}"
+        case "responded":
+            return f"incident {body['incident']} was answered: {body['action']}" + (f", {body['result']}" if body.get("result") else "")
+        case "stopped":
+            return f"scoring was stopped{by}{why}"
+        case "resumed":
+            return f"scoring was taken up again{by}{why}"
+        case "metered":
+            known = body.get("kg") is not None
+            cost = f"{body['kwh'] * 1000:.3g} Wh, {body['kg'] * 1000:.3g} g of CO2-equivalent, {body['method']}" if known else "energy not known"
+            return f"a run of `{body['flow']}` took {body['seconds']:.0f} s: {cost}"

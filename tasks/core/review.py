@@ -16,7 +16,24 @@ from tasks.core.signing import is_signed
 CARD_PARTS = ("intended_use", "risks", "risk_acceptance", "declaration")
 """The parts of a card that a person writes."""
 
-EventKind = Literal["registered", "gated", "reviewed", "promoted", "refused", "served", "drifted", "rolled back", "retired"]
+EventKind = Literal[
+    "registered",
+    "gated",
+    "reviewed",
+    "promoted",
+    "refused",
+    "served",
+    "drifted",
+    "rolled back",
+    "retired",
+    "monitored",
+    "incident",
+    "resolved",
+    "responded",
+    "stopped",
+    "resumed",
+    "metered",
+]
 SIGNED = ("verdict", "reviewer", "notes", "conditions", "expires", "evidence", "card")
 """What a review says beside the case and the version."""
 
@@ -178,6 +195,12 @@ def production_version(events: Sequence[Event]) -> int | None:
 def last_change(events: Sequence[Event]) -> Event | None:
     """The entry that made production what it is."""
     return next((event for event in reversed(events) if event.kind in ("promoted", "rolled back")), None)
+
+
+def turn_of(events: Sequence[Event], event: Event) -> int:
+    """How many-th entry this is of its kind, version and period, from 1: a period is served again when its snapshot was corrected."""
+    same = [one.sequence for one in events if (one.kind, one.version) == (event.kind, event.version) and one.body["period"] == event.body["period"]]
+    return same.index(event.sequence) + 1
 
 
 def retired(events: Sequence[Event], version: int) -> bool:

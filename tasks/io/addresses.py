@@ -30,6 +30,11 @@ def page(home: Home, name: str) -> str:
     return _noted(home).get(name, USUAL[name]).rstrip("/")
 
 
+def version_page(home: Home, case: str, version: int) -> str:
+    """Where MLflow shows a version of a case."""
+    return f"{page(home, 'mlflow')}/#/models/{case}/versions/{version}?workflowType=machine_learning"
+
+
 def running_prefect(home: Home) -> str | None:
     """The API of the Prefect server that `equipoise up` runs for this home, if it answers."""
     address = _noted(home).get("prefect")

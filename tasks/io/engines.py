@@ -4,12 +4,15 @@ Clusters that start here listen on loopback only and have as many single-threade
 already is used when its own variable names it (`DASK_SCHEDULER_ADDRESS`, `RAY_ADDRESS`).
 """
 
+import inspect
 import os
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from tasks.core.errors import CaseError
+from tasks.core.operations import Engine
 
-Engine = Literal["threads", "processes", "dask", "ray"]
+__all__ = ["Engine", "mapped", "task_runner"]
 
 
 def task_runner(engine: Engine, workers: int = 2) -> Any:
@@ -26,6 +29,17 @@ def task_runner(engine: Engine, workers: int = 2) -> Any:
 
         return ProcessPoolTaskRunner(max_workers=workers)
     return _dask(workers) if engine == "dask" else _ray(workers)
+
+
+def mapped(engine: Engine, workers: int, step: Any, parts: Sequence[Any], *given: Any) -> list[Any]:
+    """What a step returns for each part, asked as step(part, *given), on an engine that starts for it; to be called in a flow.
+
+    Raises: what the first part raised that failed.
+    """
+    with task_runner(engine, min(workers, len(parts))) as runner:
+        names = list(inspect.signature(step.fn).parameters)
+        futures = [runner.submit(step, dict(zip(names, (part, *given), strict=False))) for part in parts]
+        return [future.result() for future in futures]
 
 
 def _dask(workers: int) -> Any:

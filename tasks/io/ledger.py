@@ -1,8 +1,13 @@
-"""The ledger: an append-only, hash-chained table behind a SQLAlchemy URL. It decides what is in production."""
+"""The ledger: an append-only, hash-chained table behind a SQLAlchemy URL. It decides what is in production.
 
+Beside it are errands: what has yet to be shown elsewhere of an entry. They are written in the entry's own transaction and taken off
+when they are done, so that what a crash or a server that is down leaves undone is known and done later.
+"""
+
+import contextlib
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +35,13 @@ _events = sa.Table(
     sa.Column("previous", sa.String(71), nullable=False),
     sa.Column("digest", sa.String(71), nullable=False),
 )
+_errands = sa.Table(
+    "errands",
+    _metadata,
+    sa.Column("sequence", sa.Integer, sa.ForeignKey("events.sequence"), primary_key=True, autoincrement=False),
+    sa.Column("what", sa.String(20), primary_key=True),
+    sa.Column("case_name", sa.String(63), nullable=False, index=True),
+)
 
 
 class Ledger:
@@ -40,9 +52,10 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._known: list[tuple[dict[str, Any], str]] = []
 
     @cached_property
-    def _engine(self) -> sa.Engine:
+    def engine(self) -> sa.Engine:
         try:
             engine = sa.create_engine(self.url)
             _metadata.create_all(engine)
@@ -50,10 +63,13 @@ class Ledger:
             raise self._unavailable(error) from error
         return engine
 
-    def append(self, case: str, kind: EventKind, version: int | None, body: Mapping[str, Any], *, expected: int | None = None) -> Event:
+    def append(
+        self, case: str, kind: EventKind, version: int | None, body: Mapping[str, Any], *, expected: int | None = None, errands: Sequence[str] = ()
+    ) -> Event:
         """Add an event at the end.
 
         expected: the sequence number that the caller last saw (`head()`); when the ledger has moved on, nothing is written.
+        errands: where the entry has yet to be shown.
         Raises: ConflictError then, UnavailableError when the database does not answer.
         """
         text = canonical_json(dict(body)).decode()
@@ -71,14 +87,56 @@ class Ledger:
                 "previous": previous,
             }
             try:
-                with self._engine.begin() as connection:
+                with self.engine.begin() as connection:
                     connection.execute(_events.insert().values(**row, digest=digest_of(row)))
+                    for what in errands:
+                        connection.execute(_errands.insert().values(sequence=last + 1, what=what, case_name=case))
             except UniqueViolation:
                 continue  # someone took this place in between; look again
             except SQLAlchemyError as error:
                 raise self._unavailable(error) from error
             return _event(row)
         raise UnavailableError("The ledger is too busy to take an entry.", where=self._shown, fix="Try again.")
+
+    def append_unless(
+        self,
+        case: str,
+        kind: EventKind,
+        version: int | None,
+        body: Mapping[str, Any],
+        there: Callable[[Sequence[Event]], bool],
+        *,
+        errands: Sequence[str] = (),
+    ) -> Event | None:
+        """Add an event unless the case's events say that it is there, also when another process adds it at the same moment.
+
+        there: whether the case's events, oldest first, hold what this one would say. Returns: the event, or None when it was there.
+        """
+        for _ in range(50):
+            head = self.head()
+            if there(self.events(case)):
+                return None
+            with contextlib.suppress(ConflictError):
+                return self.append(case, kind, version, body, expected=head, errands=errands)
+        raise UnavailableError("The ledger is too busy to take an entry.", where=self._shown, fix="Try again.")
+
+    def errands(self, case: str) -> list[tuple[Event, str]]:
+        """What has yet to be shown of a case: entries, oldest first, and where."""
+        try:
+            with self.engine.connect() as connection:
+                found = connection.execute(sa.select(_errands.c.sequence, _errands.c.what).where(_errands.c.case_name == case)).all()
+        except SQLAlchemyError as error:
+            raise self._unavailable(error) from error
+        events = {event.sequence: event for event in self.events(case)} if found else {}
+        return [(events[sequence], what) for sequence, what in sorted(map(tuple, found))]
+
+    def done(self, event: Event, what: str) -> None:
+        """Take an errand off. Doing so twice changes nothing."""
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(_errands.delete().where(_errands.c.sequence == event.sequence, _errands.c.what == what))
+        except SQLAlchemyError as error:
+            raise self._unavailable(error) from error
 
     def events(self, case: str | None = None) -> list[Event]:
         """All events, or those of one case, oldest first, after checking the whole chain.
@@ -103,18 +161,27 @@ class Ledger:
         return [{**row, "digest": digest} for row, digest in self._rows()]
 
     def _rows(self) -> list[tuple[dict[str, Any], str]]:
+        """Every entry with its digest. What this object has read before is held against the chain once: entries are never changed, and
+        its end is compared with what the database has there now.
+        """
+        known = self._known
         try:
-            with self._engine.connect() as connection:
-                rows = [dict(row) for row in connection.execute(sa.select(_events).order_by(_events.c.sequence)).mappings()]
+            with self.engine.connect() as connection:
+                asked = sa.select(_events).where(_events.c.sequence >= len(known)).order_by(_events.c.sequence)
+                rows = [dict(row) for row in connection.execute(asked).mappings()]
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
-        previous, found = chain.GENESIS, []
-        for place, row in enumerate(rows, start=1):
+        found = list(known[:-1])
+        previous = found[-1][1] if found else chain.GENESIS
+        for place, row in enumerate(rows, start=len(found) + 1):
             digest = row.pop("digest")
             if row["sequence"] != place or row["previous"] != previous or digest_of(row) != digest:
                 raise IntegrityError(f"Entry {row['sequence']} is not what was written there.", where=self._shown, fix=_RESTORE)
             previous = digest
             found.append((row, digest))
+        if len(found) < len(known):
+            raise IntegrityError(f"Entry {len(known)} was there and is gone.", where=self._shown, fix=_RESTORE)
+        self._known = found
         return found
 
     def head(self) -> int:
@@ -123,7 +190,7 @@ class Ledger:
 
     def _head(self) -> tuple[int, str]:
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 row = connection.execute(sa.select(_events.c.sequence, _events.c.digest).order_by(_events.c.sequence.desc()).limit(1)).first()
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
@@ -131,7 +198,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the database connections back."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     @property
     def _shown(self) -> str:

@@ -1,29 +1,33 @@
-"""What Evidently's pages show: a report of one period against the reference, and the panels of a case's dashboard.
+"""What Evidently's page of a period shows: drift from the reference, and what the data are.
 
 Evidently draws a sample of the rows; figures and verdicts are ours (tasks.core.drift), handed to it by a test of our own for each
-method. Column names and category values would run as script in those pages, so they are made safe before Evidently sees them.
+method, or beside its own (tasks.io.pages_figures). Column names and category values would run as script in those pages, so they are made
+safe before Evidently sees them.
 """
 
-import hashlib
-import math
-import unicodedata
-import uuid
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from tasks.core.drift import MISSING, ColumnDrift, DriftReport
+from tasks.core.cohort_drift import CohortsDrift
+from tasks.core.domain import Domain
+from tasks.core.drift import MISSING, MISSING_RATE, ColumnDrift, DriftReport
 from tasks.core.drift_measures import CATEGORICAL, NUMERIC
-from tasks.core.drift_summary import Kind
+from tasks.core.drift_summary import Categories, Kind, Numbers, Summary
+from tasks.io.pages_figures import Figure, note, table, with_figures
+from tasks.io.pages_text import safe_text
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
+MOST = 20
+"""Lines of a table of cohorts."""
 ROWS = 5_000
 """Most rows of each side that are drawn; a fixed seed chooses them. Nothing is measured on them."""
 
@@ -33,29 +37,13 @@ METHODS = {
     "psi": "population stability index",
     "jensenshannon": "Jensen-Shannon distance",
     "chisquare": "Cramér's V",
+    MISSING_RATE: "change of the share of missing values",
 }
+PRESENT = "(a value)"
+OTHERS = "(all others)"
+LABELS = 50
 FIGURES: ContextVar[Mapping[str, ColumnDrift]] = ContextVar("figures")
 """Our figures by safe column name, while Evidently draws a report."""
-
-LOOKALIKES = {"<": "‹", ">": "›", "&": "＆", '"': "”", "'": "’", "`": "ˋ", "\\": "⧵", "{": "❴", "}": "❵"}
-COLOURS = 6
-"""How many lines the page tells apart by colour."""
-
-
-def safe_text(text: str, longest: int = 80) -> str:
-    """`text` with nothing in it that a page could run or that a label template could fill in.
-
-    Each dangerous character becomes one that looks like it; other control characters become spaces. Different texts stay
-    different: where they could meet (a lookalike in the original, a control character, a long text), a digest is added.
-
-    >>> safe_text("<=50K")
-    '‹=50K'
-    """
-    plain = "".join(" " if unicodedata.category(c)[0] == "C" or unicodedata.category(c) in ("Zl", "Zp") else c for c in text)[:longest]
-    shown = "".join(LOOKALIKES.get(c, c) for c in plain)
-    if plain == text and text.strip() and not set(text) & set(LOOKALIKES.values()):
-        return shown
-    return f"{shown}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def sample(frame: pd.DataFrame, columns: Mapping[str, Kind]) -> pd.DataFrame:
@@ -69,18 +57,31 @@ def sample(frame: pd.DataFrame, columns: Mapping[str, Kind]) -> pd.DataFrame:
     return pd.DataFrame({name: frame[name].iloc[places] for name in columns})
 
 
-def _prepare(frame: pd.DataFrame, kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """The named columns as floats and safe strings, under safe names."""
+def _prepare(frame: pd.DataFrame, shown: Mapping[str, ColumnDrift]) -> pd.DataFrame:
+    """The columns as floats and safe strings, under safe names. Where the missing rate has moved, it is that which is drawn."""
     prepared = {}
-    for name, kind in kinds.items():
-        series = frame[name]
-        if kind == "numeric":
+    for column in shown.values():
+        name, series = column.column, frame[column.column]
+        if column.method == MISSING_RATE:
+            prepared[safe_text(name)] = np.where(series.isna(), MISSING, PRESENT).astype(object)
+        elif column.kind == "numeric":
             prepared[safe_text(name)] = pd.to_numeric(series).astype("float64").to_numpy()
         else:
             codes, values = pd.factorize(series)
             labels = np.array([*(safe_text(str(value)) for value in values), MISSING], dtype=object)
             prepared[safe_text(name)] = labels[codes]
     return pd.DataFrame(prepared)
+
+
+def _few_labels(current: pd.DataFrame, reference: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both sides with the commonest `LABELS` of each categorical column; the others are drawn as one: nobody tells them apart."""
+    for name in current:
+        if current[name].dtype != np.float64:
+            labels = pd.concat([current[name], reference[name]]).value_counts()
+            if len(labels) > LABELS:
+                kept = set(labels.index[:LABELS])
+                current[name], reference[name] = (side[name].where(side[name].isin(kept), OTHERS) for side in (current, reference))
+    return current, reference
 
 
 def _ours(_reference: "pd.Series[Any]", current: "pd.Series[Any]", _feature_type: object, _threshold: float) -> tuple[float, bool]:
@@ -96,30 +97,40 @@ def _register() -> None:
     from evidently.legacy.core import ColumnType
 
     for method, name in METHODS.items():
-        kinds = [kind for kind, known in ((ColumnType.Numerical, NUMERIC), (ColumnType.Categorical, CATEGORICAL)) if method in known]
+        kinds = [kind for kind, known in ((ColumnType.Numerical, NUMERIC), (ColumnType.Categorical, (*CATEGORICAL, MISSING_RATE))) if method in known]
         register_stattest(StatTest(_named(method), f"{name}, all rows, corrected", kinds), _ours)
 
 
 def _named(method: str) -> str:
-    return f"equipoise_{method}"
+    return f"equipoise_{method.replace(' ', '_')}"
 
 
-def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport) -> "Snapshot":
-    """Evidently's report of a verdict: its figures, and plots of the two samples of rows.
+@dataclass(frozen=True)
+class Beside:
+    """What a page shows beside the verdict: the rows of each side, and the cohorts and the domain classifier where they were asked."""
+
+    reference: Summary | None = None
+    current: Summary | None = None
+    domain: Domain | None = None
+    cohorts: CohortsDrift | None = None
+
+
+def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport, beside: Beside = Beside()) -> "Snapshot":
+    """Evidently's report of a verdict: its figures, plots of the two samples of rows, and a summary of the data.
 
     Its results are named by `safe_text` of the columns.
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import DriftedColumnsCount, ValueDrift
+    from evidently.presets import DatasetStats
 
     _register()
-    shown = {safe_text(one.column): one for one in (*found.columns, *((found.prediction,) if found.prediction else ()))}
-    kinds = {one.column: one.kind for one in shown.values()}
-    current, reference = _prepare(current, kinds), _prepare(reference, kinds)
-    definition = DataDefinition(
-        numerical_columns=[name for name, one in shown.items() if one.kind == "numeric"],
-        categorical_columns=[name for name, one in shown.items() if one.kind == "categorical"],
-    )
+    shown = {safe_text(one.column): one for one in found.shown}
+    drawn = len(current)
+    current, reference = _few_labels(_prepare(current, shown), _prepare(reference, shown))
+    numeric = [name for name, one in shown.items() if one.kind == "numeric" and one.method != MISSING_RATE]
+    definition = DataDefinition(numerical_columns=numeric, categorical_columns=[name for name in shown if name not in numeric])
+    sides = [Dataset.from_pandas(side, data_definition=definition) for side in (current, reference)]
     features = [safe_text(one.column) for one in found.columns]
     metrics: list[Any] = [
         DriftedColumnsCount(
@@ -134,43 +145,65 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its own divisions by zero and deprecations
-            return Report(metrics, include_tests=True).run(
-                Dataset.from_pandas(current, data_definition=definition),
-                Dataset.from_pandas(reference, data_definition=definition),
-            )
+            page = Report(metrics, include_tests=True).run(*sides)
+            stats = Report([DatasetStats()]).run(*sides).to_snapshot_model().widgets
     finally:
         FIGURES.reset(token)
+    rows = beside.current.rows if beside.current else drawn
+    said = f"Data summary of {rows:,} rows" + (f"; the next table and the plots are of the {drawn:,} that are drawn" if drawn < rows else "")
+    return with_figures(page, _figures(found, rows, beside), below=[*_tables(beside), note(said), *_summary(beside), *stats])
 
 
-def panels(project: uuid.UUID, case: str, report: DriftReport) -> list[Any]:
-    """The dashboard: how many features drifted, how far each one is, and how far the prediction is, month by month.
+def _figures(found: DriftReport, rows: int, beside: Beside) -> list[Figure]:
+    """What the panels draw over time, beside Evidently's own names for drift."""
+    figures = [Figure("Rows", float(rows)), Figure("NewCategories", float(sum(one.new_categories for one in found.columns)))]
+    figures += [Figure("DriftShare", found.share), Figure("DriftCount", float(len(found.drifted_columns)))]
+    figures += [Figure("Effect", one.moved_values, {"feature": one.column}) for one in found.shown if one.moved_values is not None]
+    figures += [Figure("MissingShare", one.missing_rate, {"feature": one.column}) for one in found.shown]
+    if beside.domain:
+        figures.append(Figure("DomainAUC", beside.domain.auc))
+    if beside.cohorts:
+        figures += [Figure("CohortDrift", float(len(one.drifted_columns)), {"cohort": one.cohort}) for one in beside.cohorts.cohorts]
+        figures += [Figure("CohortMix", one.distance, {"grouping": one.grouping}) for one in beside.cohorts.mix]
+    return figures
 
-    The same panel of the same project has the same id, whatever the report.
-    """
-    from evidently.sdk.models import PanelMetric
-    from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel
 
-    def effect(column: ColumnDrift) -> Any:
-        return PanelMetric(metric="ValueDrift", metric_labels={"column": safe_text(column.column)}, legend=safe_text(column.column))
+def _tables(beside: Beside) -> list[Any]:
+    """The domain classifier's answer, and the cohorts and mixes that moved most."""
+    made = []
+    if beside.domain:
+        one = beside.domain
+        title = f"All features together: the period is told from the reference with an AUC of {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}); 0.5 is chance"
+        made.append(table(title, ["feature", "the AUC falls without it by"], [[driver.column, driver.importance] for driver in one.drivers]))
+    if beside.cohorts:
+        worst = sorted(((one, column) for one in beside.cohorts.cohorts for column in one.columns), key=lambda pair: -pair[1].effect / pair[1].limit)
+        named = [[one.cohort, column.column, column.method, column.effect, column.limit, column.q_value, column.drifted] for one, column in worst[:MOST]]
+        header = ["cohort", "column", "method", "effect", "limit", "corrected p", "drifted"]
+        made.append(table(f"Columns that moved most in a cohort ({len(beside.cohorts.cohorts)} cohorts; they do not decide)", header, named))
+        mixes = [[one.grouping, one.distance, one.limit, one.q_value, one.drifted] for one in beside.cohorts.mix]
+        made.append(table("Mix of the cohorts: Jensen-Shannon distance from the reference", ["grouping", "distance", "limit", "corrected p", "moved"], mixes))
+    return made
 
-    def bound(column: ColumnDrift) -> str:
-        return f"{column.method} above {column.limit:g}"
 
-    share = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "share"}, legend="share")
-    counted = PanelMetric(metric="DriftedColumnsCount", metric_labels={"value_type": "count"}, legend="drifted features")
-    text = f"The month counts as drifted from {report.share_limit:g} on. Compared with what the model of case {case} was accepted on."
-    drawn = {"share": bar_plot_panel("Share of features that drifted, by month", [share], text)}
-    # The page has six colours, and more lines than that could not be told apart.
-    parts = math.ceil(len(report.columns) / COLOURS)
-    for part in range(parts):
-        columns = report.columns[part * len(report.columns) // parts : (part + 1) * len(report.columns) // parts]
-        rules = " or ".join(dict.fromkeys(map(bound, columns)))
-        title = "Effect size of each feature, by month" + (f" ({part + 1} of {parts})" if parts > 1 else "")
-        drawn[f"scores {part}"] = line_plot_panel(title, list(map(effect, columns)), f"Drifted: {rules}, not by chance.", size="half" if parts > 1 else "full")
-    drawn["count"] = counter_panel("Drifted features in the latest month", [counted], f"Out of {len(report.columns)}.", size="half")
-    if report.prediction:
-        text = f"Drifted: {bound(report.prediction)}, not by chance. Shown beside the features and not counted among them."
-        drawn["prediction"] = line_plot_panel("Drift of the predictions, by month", [effect(report.prediction)], text, size="half")
-    for name, panel in drawn.items():
-        panel.id = uuid.uuid5(project, name)
-    return list(drawn.values())
+def _summary(beside: Beside) -> list[Any]:
+    """A line for each column, of all rows, now and in the reference."""
+    if beside.current is None or beside.reference is None:
+        return []
+    rows = []
+    for name, before in beside.reference.columns.items():
+        for side, one, of in (("now", beside.current.columns[name], beside.current.rows), ("reference", before, beside.reference.rows)):
+            rows.append([name, side, f"{one.missing / of:.2%}" if of else "–", *_described(one)])
+    return [table("Columns, all rows", ["column", "rows of", "missing", "distinct", "least", "median", "mean", "largest", "commonest"], rows)]
+
+
+def _described(one: Numbers | Categories) -> list[Any]:
+    """distinct, least, median, mean, largest, commonest."""
+    if isinstance(one, Categories):
+        most = max(one.counts, key=lambda name: (one.counts[name], name), default=None)
+        return [len(one.counts), None, None, None, None, None if most is None else f"{most} ({one.counts[most] / one.n:.1%})"]
+    if not one.n:
+        return [0, None, None, None, None, None]
+    middle = float(one.values[np.searchsorted(one.shares[1:], 0.5)])
+    place = int(one.counts.argmax())
+    most = f"{one.values[place]:.4g} ({one.counts[place] / one.n:.1%})" if one.counts[place] > 1 else None
+    return [int(one.values.size), float(one.values[0]), middle, float(one.values @ one.counts / one.n), float(one.values[-1]), most]

@@ -1,63 +1,193 @@
-"""What drift is measured against, kept ready: a version's reference is read and summarised once in a process."""
+"""What drift is measured against, kept ready: a version's reference is read and summarised once in a process, and a large one once.
 
-from collections.abc import Mapping
+The summaries of a large reference whose columns repeat their values are much smaller than its rows, and are kept in the store (kind
+`summary`): a fresh process reads them and not the rows. Where values hardly repeat, summaries are as large as the rows, and to
+sort them again costs no more than to read them.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
+import numpy as np
 import pandas as pd
 
-from tasks.core.case import Drift
+from tasks.core import drift_kept
+from tasks.core.case import Cohorts, Drift
+from tasks.core.digests import digest_of
 from tasks.core.drift import DriftReport, compare
+from tasks.core.drift_by_cohort import ByCohort, by_cohort
 from tasks.core.drift_summary import Kind, Summary, summarise
 from tasks.core.online import ALPHA
 from tasks.core.schema import check_schema
-from tasks.io.pages import sample
-from tasks.io.store import Store
+from tasks.io.pages import ROWS, sample
+from tasks.io.store import Manifest, Store
 
 KEPT = 2
 """How many references a process keeps: a summary of all distinct values may be as large as the table."""
+LARGE = 100_000
+"""From so many rows on, a reference's summaries are kept in the store."""
+MOST = 4_000_000
+"""Cohorts of a larger period are not looked at: each grouping takes as much memory as all rows do."""
+REPEATED = 4
+"""They are where there are so many times fewer values to keep than the table has."""
+
+
+@dataclass(frozen=True)
+class Current:
+    """A period as drift is measured on it: the summary of all rows, the few rows that a page draws, and its cohorts where they are asked
+    for.
+    """
+
+    summary: Summary
+    drawn: pd.DataFrame
+    cohorts: ByCohort | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference: the columns that are compared, the summary of all rows, and the few rows that a page draws.
+    """A reference: the columns that are compared, the summary of all rows, the few rows that a page draws, and the summaries of cohorts.
 
-    prediction: the one of `kinds` that is not a feature.
+    prediction: the one of `kinds` that is not a feature. looked_at: the cohorts of the case, where they are asked for.
     """
 
     kinds: Mapping[str, Kind]
     prediction: str | None
     summary: Summary
     drawn: pd.DataFrame
+    looked_at: Cohorts | None = None
+    cohorts: ByCohort | None = None
 
     @staticmethod
-    def of(frame: pd.DataFrame, features: Mapping[str, Kind], prediction: tuple[str, Kind] | None = None) -> "Reference":
+    def of(frame: pd.DataFrame, features: Mapping[str, Kind], prediction: tuple[str, Kind] | None = None, cohorts: Cohorts | None = None) -> "Reference":
         """The reference of a frame, which may hold further columns. Raises: DataError when a column is not what it is declared to be."""
-        kinds = dict(features) | ({prediction[0]: prediction[1]} if prediction else {})
-        _check(kinds, frame, "reference")
-        return Reference(kinds, prediction[0] if prediction else None, summarise(frame, kinds), sample(frame, kinds))
+        kinds = _all(features, prediction)
+        check_schema(kinds, frame, known={str(name) for name in frame.columns}, where="reference")
+        groups = by_cohort(frame, kinds, cohorts) if cohorts else None
+        return Reference(kinds, prediction[0] if prediction else None, summarise(frame, kinds), sample(frame, kinds), cohorts, groups)
 
-    def compare(self, current: pd.DataFrame, settings: Drift, level: float = ALPHA) -> DriftReport:
-        """The verdict on a period's rows, all of them. Raises DataError before anything is measured when they do not fit the reference."""
-        _check(self.kinds, current, "current data")
-        return compare(self.summary, summarise(current, self.kinds), settings, prediction=self.prediction, level=level)
+    def current(self, rows: pd.DataFrame | Iterable[pd.DataFrame], *, cohorts: bool = True) -> Current:
+        """A period's rows, all of them, as this reference is compared with them; in one frame, or in parts, of which one at a time is held.
+
+        A column without any value is a change of its missing rate. cohorts: whether they are looked at, of up to `MOST` rows. Raises
+        DataError before anything is measured when the rows do not fit the reference.
+        """
+        summaries, groups, held, total = list[Summary](), list[ByCohort](), _Held(self.kinds), 0
+        last: pd.DataFrame | None = None
+        for frame in [rows] if isinstance(rows, pd.DataFrame) else rows:
+            last = frame
+            if frame.empty:
+                continue
+            self._check(frame)
+            summaries.append(summarise(frame, self.kinds))
+            held.add(frame)
+            total += len(frame)
+            if cohorts and self.looked_at and total <= MOST:
+                groups.append(by_cohort(frame, self.kinds, self.looked_at))
+        if not summaries:
+            self._check(pd.DataFrame() if last is None else last)
+        return Current(Summary.joined(summaries), held.drawn, ByCohort.joined(groups) if groups and total <= MOST else None)
+
+    def _check(self, frame: pd.DataFrame) -> None:
+        empty = {name for name in self.kinds if name in frame and len(frame) and frame[name].isna().all()}
+        expected = {name: kind for name, kind in self.kinds.items() if name not in empty}
+        check_schema(expected, frame, known={str(name) for name in frame.columns}, where="current data")
+
+    def compare(self, current: pd.DataFrame | Current, settings: Drift, level: float = ALPHA) -> DriftReport:
+        """The verdict on a period. Raises DataError as `current`."""
+        found = current if isinstance(current, Current) else self.current(current)
+        return compare(self.summary, found.summary, settings, prediction=self.prediction, level=level)
+
+
+class _Held:
+    """A bounded sample of rows that come in parts, the same rows as of one frame where there is one part: those with the smallest of
+    seeded random numbers, and for each column that has a value anywhere a row with one.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds, self.parts = kinds, 0
+        self.frame, self.keys = pd.DataFrame(), np.empty(0)
+        self.known: dict[str, pd.DataFrame] = {}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        own, keys = frame[list(self.kinds)], np.random.default_rng((0, self.parts)).random(len(frame))
+        if not self.parts:
+            self.only = sample(own, self.kinds)
+        for name in self.kinds.keys() - self.known.keys():
+            if len(found := np.flatnonzero(own[name].notna())):
+                self.known[name] = own.iloc[found[:1]]
+        chosen = np.sort(np.argsort(keys, kind="stable")[:ROWS])
+        self.frame = pd.concat([self.frame, own.iloc[chosen]], ignore_index=True) if self.parts else own.iloc[chosen]
+        self.keys = np.append(self.keys, keys[chosen])
+        kept = np.sort(np.argsort(self.keys, kind="stable")[:ROWS])
+        self.frame, self.keys, self.parts = self.frame.iloc[kept], self.keys[kept], self.parts + 1
+
+    @property
+    def drawn(self) -> pd.DataFrame:
+        if self.parts == 1:
+            return self.only
+        lost = [row for name, row in self.known.items() if self.frame[name].isna().all()]
+        return pd.concat([self.frame, *lost], ignore_index=True)
 
 
 _kept: dict[tuple[object, ...], Reference] = {}
 _lock = Lock()
 
 
-def reference(store: Store, digest: str, features: Mapping[str, Kind], prediction: tuple[str, Kind] | None = None) -> Reference:
-    """The reference of a stored frame; of a digest that was asked for before, the one that is kept."""
-    asked = (digest, *features.items(), prediction)
+def reference(
+    store: Store,
+    digest: str,
+    features: Mapping[str, Kind],
+    prediction: tuple[str, Kind] | None = None,
+    *,
+    cohorts: Cohorts | None = None,
+    stream: str | None = None,
+) -> Reference:
+    """The reference of a stored frame; of a digest that was asked for before, the one that is kept.
+
+    stream: the case under which the store keeps the summaries of a large one; they are not looked for unless it is given.
+    """
+    asked = (digest, *features.items(), prediction, cohorts.model_dump_json() if cohorts else None)
     with _lock:
         if asked not in _kept:
-            made = Reference.of(store.get_frame(digest), features, prediction)
+            made = _read(store, digest, features, prediction, cohorts, stream)
             while len(_kept) >= KEPT:
                 del _kept[next(iter(_kept))]
             _kept[asked] = made
         return _kept[asked]
 
 
-def _check(kinds: Mapping[str, Kind], frame: pd.DataFrame, where: str) -> None:
-    check_schema(kinds, frame, known={str(name) for name in frame.columns}, where=where)
+def _read(
+    store: Store, digest: str, features: Mapping[str, Kind], prediction: tuple[str, Kind] | None, cohorts: Cohorts | None, stream: str | None
+) -> Reference:
+    kinds = _all(features, prediction)
+    asked = [drift_kept.VERSION, digest, list(kinds.items()), cohorts.model_dump(mode="json") if cohorts else None]
+    key = digest_of(asked).removeprefix("sha256:")
+    if stream and (manifest := store.find(stream, "summary", key)):
+        summaries = drift_kept.unpack(store.get(manifest.digest))
+        if summaries is not None:
+            drawn = store.get_frame(str(manifest.extra["drawn"]))
+            return Reference(kinds, prediction[0] if prediction else None, summaries[0], drawn, cohorts, summaries[1])
+    found = Reference.of(store.get_frame(digest), features, prediction, cohorts)
+    values = found.summary.rows * len(kinds)
+    if stream and found.summary.rows >= LARGE and drift_kept.size(found.summary, found.cohorts) * REPEATED <= values:
+        store.record(
+            Manifest(
+                stream=stream,
+                kind="summary",
+                key=key,
+                digest=store.put(drift_kept.pack(found.summary, found.cohorts)),
+                rows=found.summary.rows,
+                schema=dict(kinds),
+                source=f"reference {digest}",
+                created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                parent=digest,
+                extra={"drawn": store.put_frame(found.drawn)},
+            )
+        )
+    return found
+
+
+def _all(features: Mapping[str, Kind], prediction: tuple[str, Kind] | None) -> dict[str, Kind]:
+    return dict(features) | ({prediction[0]: prediction[1]} if prediction else {})

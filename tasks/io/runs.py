@@ -61,6 +61,13 @@ class Runs:
             )
         return str(found.experiment_id)
 
+    def tagged(self, case: str, tag: str, value: str) -> str | None:
+        """Id of a run of the case's experiment whose tag has a value, or None."""
+        experiment = self.experiment(case)
+        with self.store.talking() as client:
+            found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
+
     def start_parent(self, case: str, *, tags: Mapping[str, str] | None = None, params: Mapping[str, object] | None = None) -> str:
         """Open a run in the case's experiment and return its id. Close it with `finish`."""
         experiment = self.experiment(case)

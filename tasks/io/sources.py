@@ -1,4 +1,4 @@
-"""Reads a dataset's rows from where its catalogue entry says they are: a file or a database, read-only.
+"""Reads a dataset's rows from where its catalogue entry says they are: a file, a folder of Parquet parts or a database, read-only.
 
 A location may hold `${NAME}`, which stands for an environment variable, so that no secret is written in YAML. Messages show the location
 as it is written; what a variable held is cut out of whatever else they quote. Between `//` and `@` of a database's URL a variable is taken
@@ -10,8 +10,8 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -38,20 +38,66 @@ def read_source(source: Source, *, root: Path | None = None, period_column: str 
     Raises: CaseError for a variable that is not set or a location that is no URL; UnavailableError where a database does not answer or
     a driver is missing; DataError for a file or table that is missing, empty or unreadable, and for repeated column names.
     """
+    frames = list(read_parts(source, root=root, period_column=period_column))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def read_parts(source: Source, *, root: Path | None = None, period_column: str | None = None) -> Iterator[pd.DataFrame]:
+    """The rows of the source one part after the other, where it is a folder of Parquet files (a path to a folder, or a URL that ends
+    in "/"): all that are below it by the order of their names, without those that begin with "." or "_". Anything else is one part.
+
+    Raises: as `read_source`, naming the part; DataError, too, for a part whose columns are not those of the first.
+    """
     place, secrets = _resolved(source)
+    columns: list[str] = []
+    rows, where = 0, shown(source)
     try:
-        frame = _read_sql(source, place, root) if source.kind == "sql" else _read_file(source, place, root)
+        folder = source.kind == "file" and _is_folder(place, root)
+        for name in _listed(place, root) if folder else [""]:
+            where = f"{shown(source).rstrip('/')}/{name}" if folder else shown(source)
+            if source.kind == "sql":
+                frame = _read_sql(source, place, root)
+            else:
+                frame = _parse_parquet(_read_bytes(f"{place.rstrip('/')}/{name}", root)) if folder else _read_file(source, place, root)
+            _check_columns(frame, columns, period_column)
+            columns, rows = columns or [str(column) for column in frame.columns], rows + len(frame)
+            if len(frame):
+                yield frame
+        where = shown(source)
+        if not rows:
+            raise DataError("has no rows.", fix="Check that this is the right source.")
     except EquipoiseError as error:
-        raise type(error)(_without(error.message, secrets), where=shown(source), fix=error.fix) from None  # what the driver said may quote the URL
+        raise type(error)(_without(error.message, secrets), where=where, fix=error.fix) from None  # what the driver said may quote the URL
+
+
+def _check_columns(frame: pd.DataFrame, expected: Sequence[str], period_column: str | None) -> None:
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DataError(f"has the column `{repeated[0]}` twice.", where=shown(source), fix="Give each column a name of its own.")
-    if frame.empty:
-        raise DataError("has no rows.", where=shown(source), fix="Check that this is the right source.")
-    if period_column is not None:
-        _must_have(frame, [period_column], shown(source))
-    return frame
+        raise DataError(f"has the column `{repeated[0]}` twice.", fix="Give each column a name of its own.")
+    if expected and names != list(expected):
+        odd = ", ".join(f"`{name}`" for name in sorted({*names} ^ {*expected})) or "their order"
+        raise DataError(f"has other columns than the parts before it: {odd}.", fix="Write all parts with the same columns.")
+    if period_column is not None and len(frame):
+        _must_have(frame, [period_column], None)
+
+
+def _is_folder(place: str, root: Path | None) -> bool:
+    return place.endswith("/") if "://" in place else ((root or Path()) / Path(place).expanduser()).is_dir()
+
+
+def _listed(place: str, root: Path | None) -> list[str]:
+    """Names of the Parquet files below a folder, relative to it."""
+    path = place if "://" in place else str((root or Path()) / Path(place).expanduser())
+    try:
+        system, folder = fsspec.core.url_to_fs(path)
+        found = [PurePosixPath(name).relative_to(PurePosixPath(folder)) for name in system.find(folder)]
+    except Exception as error:  # noqa: BLE001  # each remote file system raises errors of its own
+        raise UnavailableError(f"cannot be listed: {getattr(error, 'strerror', None) or error}.", fix="Check the location and your right to read it.") from None
+    names = sorted(str(name) for name in found if name.suffix == ".parquet" and not any(part.startswith((".", "_")) for part in name.parts))
+    if not names:
+        raise DataError("is a folder without a Parquet file.", fix="Put parts there that end in .parquet, or correct the location in the catalogue.")
+    return names
 
 
 def shown(source: Source) -> str:
@@ -111,11 +157,11 @@ def with_row_ids(frame: pd.DataFrame, key_columns: Sequence[str] | None, period:
     return result
 
 
-def _read_file(source: Source, place: str, root: Path | None) -> pd.DataFrame:
+def _read_bytes(place: str, root: Path | None) -> bytes:
     path = place if "://" in place else str((root or Path()) / Path(place).expanduser())
     try:
         with fsspec.open(path, "rb") as stream:
-            data = stream.read()
+            data: bytes = stream.read()
     except FileNotFoundError:
         raise DataError("There is no such file.", fix="Correct the location in the catalogue, or put the file there.") from None
     except ImportError as error:
@@ -126,6 +172,11 @@ def _read_file(source: Source, place: str, root: Path | None) -> pd.DataFrame:
         raise UnavailableError(f"cannot be read: {getattr(error, 'strerror', None) or error}.", fix="Check the location and your right to read it.") from None
     if not data:
         raise DataError("is empty (0 bytes).", fix="Make the file again, or correct the location in the catalogue.")
+    return data
+
+
+def _read_file(source: Source, place: str, root: Path | None) -> pd.DataFrame:
+    data = _read_bytes(place, root)
     shape = source.format or Path(place.split("?")[0]).suffix.lstrip(".").lower()
     if shape == "csv":
         return _parse_csv(data)

@@ -3,6 +3,9 @@
     <root>/objects/ab/<sha256>                       bytes; the first two digits are the folder
     <root>/manifests/<stream>/<kind>/<key>.json      canonical JSON with a digest of its own
 
+A table is one Parquet object, or, beyond ROWS_IN_PART rows, several with an index object that names them: canonical JSON,
+{"format": PARTS, "parts": [[digest, rows], ...]}. The digest of the index names the table.
+
 A reader sees the old state or the new one, never half: bytes go to a temporary name in the same folder, are flushed to disk, and then get
 their name. A manifest gets its name by a hard link, which fails where the name is taken, so that of two processes one wins.
 Nothing is read before its digest is verified. The store knows no clock and no environment.
@@ -16,7 +19,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,13 @@ Digest = str
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
-_ROWS_IN_GROUP = 1 << 18
+ROWS_IN_BATCH = 1 << 18
+"""Rows of a Parquet row group, and so the most that are read at a time."""
+ROWS_IN_PART = 1 << 20
+PARTS = "equipoise-parts-1"
+Parts = list[tuple[Digest, int | None]]
+"""The Parquet objects of a table in order, each with its rows; None for a table of one object, which is opened to tell."""
+
 _SEAL = "manifest_digest"
 
 
@@ -140,17 +149,71 @@ class Store:
         kept = {key: value for key, value in note.items() if key in ("index_columns", "column_indexes", "columns")}
         table = table.replace_schema_metadata({b"pandas": canonical_json(kept)})
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, row_group_size=_ROWS_IN_GROUP)
+        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, row_group_size=ROWS_IN_BATCH)
         return self.put(buffer.getvalue())
 
-    def get_frame(self, digest: Digest) -> pd.DataFrame:
-        """The frame of a digest, verified."""
-        data = self.get(digest)
+    def put_parts(self, frames: Iterable[pd.DataFrame], rows: int = ROWS_IN_PART) -> tuple[Digest, int]:
+        """Keep a table that comes in frames, in objects of `rows` rows each (the last may have fewer), and return its digest and its
+        rows. However the rows are cut into frames, the same objects are made. At most a frame and `rows` rows are held.
+
+        Raises: DataError when no frame comes, when frames differ in their columns, and as `put_frame`.
+        """
+        parts = [(self.put_frame(frame), len(frame)) for frame in _cut(frames, rows)]
+        if not parts:
+            raise DataError("A table without a single frame has no columns to keep.", fix="Give a frame without rows.")
+        return self.join_parts(parts), sum(count for _, count in parts)
+
+    def join_parts(self, parts: Sequence[tuple[Digest, int]]) -> Digest:
+        """The digest of the table that these objects are, in order: an index of them, or the object itself where it is alone."""
+        return parts[0][0] if len(parts) == 1 else self.put_json({"format": PARTS, "parts": [list(part) for part in parts]})
+
+    def parts(self, digest: Digest) -> Parts:
+        """The Parquet objects that a table is in. They are verified when they are read, the index now.
+
+        Raises: IntegrityError when the object is missing, or an index is corrupt or of another format.
+        """
+        if self._first_byte(digest) != b"{":
+            return [(digest, None)]
+        index = self.get_json(digest)
         try:
-            frame: pd.DataFrame = pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pandas()
+            known, parts = index["format"] == PARTS, [(str(part), int(rows)) for part, rows in index["parts"]]
+        except (KeyError, TypeError, ValueError):
+            known, parts = False, []
+        if not known:
+            raise IntegrityError("is not a table, nor an index of parts.", where=str(self.path(digest)), fix="Look at what names this digest.")
+        return list(parts)
+
+    def get_frame(self, digest: Digest) -> pd.DataFrame:
+        """The frame of a digest, every object of it verified. A column of several parts has a type that holds the values of each."""
+        frames: list[pd.DataFrame] = [self._read(part).read().to_pandas() for part, _ in self.parts(digest)]
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+    def batches(self, part: Digest, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """A Parquet object's rows in frames of at most ROWS_IN_BATCH, of these columns where given; one without rows if there are none.
+
+        The object is verified before the first is read, and held compressed meanwhile. Raises: as `get_frame`.
+        """
+        file = self._read(part)
+        groups = range(file.num_row_groups)
+        for group in groups:
+            yield file.read_row_group(group, columns=columns, use_threads=False).to_pandas(split_blocks=True, use_threads=False)
+        if not groups:
+            yield file.read(columns=columns).to_pandas()
+
+    def _read(self, digest: Digest) -> pq.ParquetFile:
+        data = self.get(digest)  # verified, so that pages need no checksum of their own
+        try:
+            return pq.ParquetFile(pa.BufferReader(data))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"is not a table: {str(error).splitlines()[0]}.", where=str(self.path(digest))) from error
-        return frame
+
+    def _first_byte(self, digest: Digest) -> bytes:
+        """Tells JSON from Parquet; empty where there is nothing to read, which `get` will say."""
+        try:
+            with self.path(digest).open("rb") as file:
+                return file.read(1)
+        except OSError:
+            return b""
 
     def record(self, manifest: Manifest) -> Manifest:
         """Put the manifest on record, once. Where the same stream, kind and key has the same digest on record, that manifest stands.
@@ -179,7 +242,7 @@ class Store:
                 f"{manifest.kind} of {manifest.stream} for {manifest.key} are on record with {existing.digest} ({existing.rows:,} rows, from "
                 f"{existing.source}, {existing.created}); the new ones are {manifest.digest} ({manifest.rows:,} rows, from {manifest.source}).",
                 where=str(path),
-                fix="What is on record never changes: find out why the source now says something else, and give corrected data a period or stream of its own.",
+                fix="What is on record never changes: find out why the source says something else; --revise takes corrected data as a further revision.",
             )
         return existing
 
@@ -221,6 +284,28 @@ class Store:
             if not pattern.fullmatch(value):
                 raise CaseError(f"{value!r} is not the {what} of a snapshot: lower-case letters, digits, '-' and '_'.")
         return self.root / "manifests" / stream / kind / f"{key}.json"
+
+
+def _cut(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """The same rows in frames of `rows` rows, the last with what remains; one without rows where none has any."""
+    held: list[pd.DataFrame] = []
+    count, made = 0, False
+    for frame in frames:
+        if held and list(frame.columns) != list(held[0].columns):
+            raise DataError(f"A part has the columns {', '.join(map(str, frame.columns))}, another {', '.join(map(str, held[0].columns))}.")
+        held.append(frame)
+        count += len(frame)
+        while count > rows:  # a full part waits for more rows, so that the last is never an empty one
+            whole = _joined(held)
+            made, held, count = True, [whole.iloc[rows:]], count - rows
+            yield whole.iloc[:rows]
+    if held and (count or not made):
+        yield _joined(held)
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    some = [frame for frame in frames if len(frame)] or frames[:1]
+    return some[0] if len(some) == 1 else pd.concat(some, ignore_index=True)
 
 
 _READING = "Check the store's folder and your right to read it."

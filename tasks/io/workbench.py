@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from tasks.core.case import Case, shift_period
+from tasks.core.case import PERIOD, Case, revision_key, shift_period
 from tasks.core.catalogue import Dataset
 from tasks.core.errors import DataError
 from tasks.core.outcome import labelled_rows
@@ -79,16 +80,25 @@ class Workbench:
 
         return Workspace(self.home.evidently)
 
+    def revisions(self, kind: str, period: str) -> list[Manifest]:
+        """Every snapshot of a period's features or labels, the first one first: those after it corrected it, and none replaced another."""
+        return list(takewhile(bool, (self.store.find(self.stream, kind, revision_key(period, number)) for number in count(1))))  # type: ignore[arg-type]
+
+    def newest(self, kind: str, period: str) -> tuple[Manifest, int]:
+        """The newest snapshot of a period, and its number, from 1. Raises: DataError when none was taken."""
+        found = self.revisions(kind, period)
+        if not found:
+            taken = self.periods(kind)
+            held = f"There are {taken[0]} to {taken[-1]}." if taken else "None has been taken."
+            raise DataError(f"There is no {kind} snapshot of {period} for `{self.case.case}`. {held}", fix=f"Run: equipoise snapshot {self.case.case}")
+        return found[-1], len(found)
+
     def snapshot(self, kind: str, period: str) -> tuple[Manifest, pd.DataFrame]:
-        """The features or labels of a period, their digest verified.
+        """The newest features or labels of a period, their digest verified.
 
         Raises: DataError when that snapshot was never taken, IntegrityError when its bytes have changed.
         """
-        manifest = self.store.find(self.stream, kind, period)
-        if manifest is None:
-            taken = [found.key for found in self.store.list(self.stream, kind)]
-            held = f"There are {taken[0]} to {taken[-1]}." if taken else "None has been taken."
-            raise DataError(f"There is no {kind} snapshot of {period} for `{self.case.case}`. {held}", fix=f"Run: equipoise snapshot {self.case.case}")
+        manifest, _ = self.newest(kind, period)
         return manifest, self.store.get_frame(manifest.digest)
 
     def labelled(self, period: str) -> tuple[pd.DataFrame, "pd.Series[float]", dict[str, str]]:
@@ -101,7 +111,7 @@ class Workbench:
 
     def periods(self, kind: str = "features") -> list[str]:
         """The periods whose snapshots have been taken, oldest first."""
-        return [manifest.key for manifest in self.store.list(self.stream, kind)]
+        return [manifest.key for manifest in self.store.list(self.stream, kind) if PERIOD.fullmatch(manifest.key)]
 
     def window(self, last: str | None = None) -> list[str]:
         """The periods of one training window: the first ones there are, or those that end with `last`.

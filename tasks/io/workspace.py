@@ -1,33 +1,42 @@
-"""The Evidently workspace: drift reports, and a dashboard over time with one project for each case.
+"""The Evidently workspace: what was found of each period, and a dashboard over time with one project for each case.
 
 tasks.core.drift measures and decides; Evidently draws, and shows these figures and this verdict. Three things it would get wrong
 are dealt with here: column names and category values run as script in its pages (they are made safe first), a half-written file
 takes the whole project off its list (files appear whole or not at all), and its cost grows with the rows it draws (a bounded
-sample is drawn). tasks.io.pages is what the pages show; this module is what is kept.
+sample is drawn). tasks.io.pages and its neighbours are what the pages show; this module is what is kept.
 
 Layout under the workspace's path, which is Evidently's own:  <project>/metadata.json  dashboard.json  snapshots/<run>.json
+Beside them is ours:  <project>/shown.json, which panels were ever put on the dashboard, so that one taken away stays away
+A damaged project is moved to:  damaged/<project>.damaged-<n>
 """
 
+import contextlib
 import datetime as dt
+import fcntl
 import json
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks.core.case import Drift
+from tasks.core.case import Case, Drift
+from tasks.core.cohort_drift import CohortsDrift
 from tasks.core.drift import DriftReport
 from tasks.core.errors import IntegrityError
 from tasks.core.online import ALPHA
-from tasks.io import pages
+from tasks.io import pages, pages_panels
+from tasks.io.pages_text import safe_text
 from tasks.io.processes import writable
-from tasks.io.references import Reference
+from tasks.io.references import Current, Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evidently.core.report import Snapshot
 
 NAMESPACE = uuid.UUID("6a3f5c54-6d0e-5f0a-9a86-6d1f2f5a7c11")
@@ -53,7 +62,10 @@ class Recorded:
 
 
 class Workspace:
-    """Drift reports of all cases under one folder, in Evidently's own format."""
+    """Pages of all cases under one folder, in Evidently's own format. There is one run for each version, period and kind, and for each
+    revision of it: a second call, at once or later, changes nothing. Recording raises IntegrityError for a damaged file,
+    UnavailableError for a folder that cannot be written.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -61,15 +73,17 @@ class Workspace:
     def drift(self, reference: Reference, current: pd.DataFrame, *, settings: Drift, level: float = ALPHA) -> tuple[DriftReport, "Snapshot"]:
         """The verdict on a period's rows, and Evidently's report of it.
 
-        The frame may hold further columns. A missing category is a category of its own; missing numbers are left out.
+        The frame may hold further columns. A missing category is a category of its own; missing numbers have a test of their own.
         Raises DataError before anything is measured when the frame does not hold the columns as they are declared.
         """
-        report = reference.compare(current, settings, level)
-        return report, self.draw(report, reference, current)
+        found = reference.current(current)
+        report = reference.compare(found, settings, level)
+        return report, self.draw(report, reference, found)
 
-    def draw(self, report: DriftReport, reference: Reference, current: pd.DataFrame) -> "Snapshot":
-        """Evidently's report of a verdict that was reached before."""
-        return pages.report(pages.sample(current, reference.kinds), reference.drawn, report)
+    def draw(self, report: DriftReport, reference: Reference, current: Current, beside: pages.Beside | None = None) -> "Snapshot":
+        """Evidently's report of a verdict that was reached before. beside: what else the page shows; the summaries are added to it."""
+        told = replace(beside or pages.Beside(), reference=reference.summary, current=current.summary)
+        return pages.report(current.drawn, reference.drawn, report, told)
 
     def record(
         self,
@@ -77,49 +91,118 @@ class Workspace:
         period: str,
         version: str,
         report: DriftReport,
-        snapshot: "Snapshot",
+        snapshot: "Snapshot | Callable[[], Snapshot]",
         extra: Mapping[str, str | int | float] | None = None,
+        *,
+        revision: int = 1,
+        cohorts: CohortsDrift | None = None,
     ) -> Recorded:
-        """Add a period to the case's project, dated the first day of its month.
+        """Add a period's drift to the case's project, dated the first day of its month.
 
-        There is one run for each model version and period: a second call, at once or later, changes nothing. `extra` is
-        shown beside the run. Raises IntegrityError for a damaged file, UnavailableError for a folder that cannot be written.
+        snapshot: the page, or what makes it, which is called only where it is not there yet. revision: of the period, from 1; a later one
+        is a run of its own, dated as many minutes later. `extra` is shown beside the run.
         """
-        from evidently.legacy.utils import NumpyEncoder
+        told = {
+            "period": period,
+            "model version": version,
+            "drifted features": ", ".join(map(safe_text, report.drifted_columns)) or "none",
+            "verdict": report.reason,
+            **{key: str(value) for key, value in (extra or {}).items()},
+        }
+        name = f"{case} {period}, model version {safe_text(version)}" + (f", revision {revision}" if revision > 1 else "")
+        tags = ["drifted" if report.drifted else "no drift"]
+        return self._add(
+            case, self.run(case, period, version, revision=revision), _first_day(period, revision), (name, tags, told),
+            snapshot if callable(snapshot) else lambda: snapshot,
+            lambda known: pages_panels.of_drift(case, report, cohorts, known),
+        )  # fmt: skip
 
+    def record_quality(self, case: Case, period: str, version: str | int, figures: pd.DataFrame, sample: pd.DataFrame, *, revision: int = 1) -> Recorded:
+        """Add how good a version was on a period's labels, dated as the period.
+
+        figures: the published cohort report of all labelled rows, one row for each cohort and metric. sample: labelled rows to draw, of
+        which at most `pages.ROWS` are. revision: of the labels, from 1.
+        """
+        from tasks.io.pages_quality import quality
+
+        primary = case.metrics.primary
+        shown = figures[figures["value"].notna()]
+        overall = shown[shown["kind"] == "overall"]
+        metrics = list(dict.fromkeys(str(name) for name in overall["metric"]))
+        cohorts = [str(name) for name in shown[(shown["kind"] != "overall") & (shown["metric"] == primary)]["cohort"]]
+        headline = next((f"{row.value:.4g}" for row in overall.itertuples() if row.metric == primary), "not known")
+        told = {"period": period, "model version": str(version), primary: headline}
+        name = f"{case.case} {period}, quality of model version {safe_text(str(version))}" + (f", revision {revision}" if revision > 1 else "")
+        columns = {name: "numeric" for name in ("y_true", "y_pred", "y_score") if name in sample}
+        return self._add(
+            case.case, self.run(case.case, period, version, "quality", revision), _first_day(period, revision), (name, ["quality"], told),
+            lambda: quality(figures, pages.sample(sample, columns), case.task, primary),  # type: ignore[arg-type]
+            lambda known: pages_panels.of_quality(primary, metrics, cohorts, known),
+        )  # fmt: skip
+
+    def record_carbon(
+        self,
+        case: str,
+        flow: str,
+        when: dt.datetime | str,
+        kg: float | None,
+        kwh: float | None,
+        rows: int | None = None,
+        per_thousand: float | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> Recorded:
+        """Add what a run of a flow used, dated when it ended (UTC). None is not known. facts: shown beside it, such as method and region."""
+        from tasks.io.pages_quality import carbon
+
+        ended = dt.datetime.fromisoformat(when) if isinstance(when, str) else when
+        at = ended.astimezone(dt.UTC).replace(tzinfo=None) if ended.tzinfo else ended
+        figures = {"mg": kg, "mWh": kwh, "mg_per_1000": per_thousand}
+        told = {"flow": flow, "ended": f"{at:%Y-%m-%d %H:%M} UTC"}
+        return self._add(
+            case, _run_of(case, f"carbon/{flow}/{at.isoformat()}"), at, (f"{case}, energy of {safe_text(flow)}", ["carbon"], told),
+            lambda: carbon(flow, {name: None if value is None else value * 1e6 for name, value in figures.items()}, {"predictions": rows, **(facts or {})}),
+            lambda known: pages_panels.of_carbon([flow], known),
+        )  # fmt: skip
+
+    def run(self, case: str, period: str, version: str | int, kind: str = "", revision: int = 1) -> str:
+        """The id of a run, whether or not it is there."""
+        return _run_of(case, "/".join([str(version), period, *([kind] if kind else []), *([f"r{revision}"] if revision > 1 else [])]))
+
+    def has(self, case: str, run: str) -> bool:
+        """Whether a run is there."""
+        return (self.path / project_id(case) / "snapshots" / f"{run}.json").exists()
+
+    def set_aside(self, case: str) -> Path | None:
+        """Move the case's project out of Evidently's sight, whole, and say where it is now; None where there is none."""
         project = project_id(case)
-        home = self.path / project
-        target = home / "snapshots" / f"{uuid.uuid5(uuid.UUID(project), f'{version}/{period}')}.json"
+        home, kept = self.path / project, self.path / "damaged"
+        if not home.exists():
+            return None
         with writable(self.path):
-            self._project(case, report)
-            self.check(case)
-            if target.exists():
-                return Recorded(project, target.stem, created=False)
-            model = snapshot.to_snapshot_model()
-            year, month = map(int, period.split("-"))
-            # A naive date: the page reads it as local time, so a zone would show the month before to half the world.
-            model.timestamp = dt.datetime(year, month, 1)  # noqa: DTZ001
-            model.name = f"{case} {period}, model version {pages.safe_text(version)}"
-            model.tags = ["drifted" if report.drifted else "no drift"]
-            model.metadata = {
-                "period": period,
-                "model version": pages.safe_text(version),
-                "drifted features": ", ".join(map(pages.safe_text, report.drifted_columns)) or "none",
-                "verdict": pages.safe_text(report.reason, longest=2000),
-                **{pages.safe_text(key): pages.safe_text(str(value)) for key, value in (extra or {}).items()},
-            }
-            created = _create(target, json.dumps(model.dict(), cls=NumpyEncoder))
-        return Recorded(project, target.stem, created)
+            kept.mkdir(exist_ok=True)
+            place = next(place for number in count(1) if not (place := kept / f"{project}.damaged-{number}").exists())
+            home.rename(place)
+        return place
 
     def runs(self, case: str) -> list[str]:
         """Ids of the runs in a case's project."""
         return sorted(path.stem for path in (self.path / project_id(case) / "snapshots").glob("*.json"))
 
+    def is_whole(self, case: str) -> bool:
+        """Whether the case's project is there as this release makes it, every file read to its end, which `check` does not take the time for."""
+        home = self.path / project_id(case)
+        try:
+            for path in (home / "metadata.json", home / "dashboard.json", home / "shown.json", *(home / "snapshots").glob("*.json")):
+                _read(path)
+        except (IntegrityError, FileNotFoundError):
+            return False
+        return True
+
     def check(self, case: str | None = None) -> None:
         """Raise IntegrityError for the first damaged file of a case's project, or of all projects: one would hide its project."""
         projects = [self.path / project_id(case)] if case else sorted(path for path in self.path.glob("*-*-*-*-*") if path.is_dir())
         for home in projects:
-            for path in (home / "metadata.json", home / "dashboard.json"):
+            for path in (home / "metadata.json", home / "dashboard.json", home / "shown.json"):
                 if path.exists():
                     _read(path)
             for path in sorted((home / "snapshots").glob("*.json")):
@@ -129,46 +212,89 @@ class Workspace:
                     if file.read(1) != b"}":
                         raise _damaged(path)
 
-    def _project(self, case: str, report: DriftReport) -> None:
-        """Make the case's project and dashboard; later, bring our panels up to date and leave the user's alone."""
+    def _add(
+        self,
+        case: str,
+        run: str,
+        at: dt.datetime,
+        told: tuple[str, list[str], Mapping[str, str]],
+        snapshot: "Callable[[], Snapshot]",
+        panels: "Callable[[pages_panels.Known], pages_panels.Panels]",
+    ) -> Recorded:
+        """Add a run, and the panels that show it. told: its name, tags and what is shown beside it, which is made safe."""
+        from evidently.legacy.utils import NumpyEncoder
+
+        project = project_id(case)
+        home = self.path / project
+        target = home / "snapshots" / f"{run}.json"
+        with writable(self.path):
+            self._project(case, home)
+            with _alone(home):
+                self._show(home, uuid.UUID(project), panels)
+            self.check(case)
+            if target.exists():
+                return Recorded(project, run, created=False)
+            model = snapshot().to_snapshot_model()
+            # A naive date: the page reads it as local time, so a zone would show the month before to half the world.
+            model.timestamp, (model.name, model.tags, facts) = at, told
+            model.metadata = {safe_text(key): safe_text(text, longest=2000) for key, text in facts.items()}
+            created = _create(target, json.dumps(model.dict(), cls=NumpyEncoder))
+        return Recorded(project, run, created)
+
+    def _project(self, case: str, home: Path) -> None:
+        """Make the case's project where there is none."""
         from evidently.legacy.utils import NumpyEncoder
         from evidently.sdk.models import ProjectModel
 
-        project = project_id(case)
-        metadata, dashboard = (self.path / project / name for name in ("metadata.json", "dashboard.json"))
+        metadata = home / "metadata.json"
         if not metadata.exists():
-            (metadata.parent / "snapshots").mkdir(parents=True, exist_ok=True)
-            model = ProjectModel(id=uuid.UUID(project), name=case, description=f"Drift of each period from what the model of case {case} was accepted on.")
-            _create(metadata, json.dumps(model.dict(), cls=NumpyEncoder, indent=2))
-        panels = [json.loads(json.dumps(panel.dict(), cls=NumpyEncoder)) for panel in pages.panels(uuid.UUID(project), case, report)]
-        if dashboard.exists():
-            before = _read(dashboard)
-            try:
-                after = _merged(before, panels)
-            except (KeyError, TypeError, AttributeError):
-                raise _damaged(dashboard) from None
-            if after != before:
-                _replace(dashboard, json.dumps(after))
-        else:
-            tab = {"id": str(uuid.uuid5(uuid.UUID(project), "tab")), "title": "Drift", "panels": [panel["id"] for panel in panels]}
-            _replace(dashboard, json.dumps({"tabs": [tab], "panels": panels}))
+            (home / "snapshots").mkdir(parents=True, exist_ok=True)
+            said = f"Each period against what the model of case {case} was accepted on, its quality once labels have come, and what it cost."
+            _create(metadata, json.dumps(ProjectModel(id=uuid.UUID(home.name), name=case, description=said).dict(), cls=NumpyEncoder, indent=2))
+
+    def _show(self, home: Path, project: uuid.UUID, panels: "Callable[[pages_panels.Known], pages_panels.Panels]") -> None:
+        """Bring our panels up to date where they are, add those that were never there, and leave the user's alone."""
+        from evidently.legacy.utils import NumpyEncoder
+
+        dashboard, memory = home / "dashboard.json", home / "shown.json"
+        before = _read(dashboard) if dashboard.exists() else {"tabs": [], "panels": []}
+        shown: dict[str, Any] = _read(memory) if memory.exists() else {"panels": [], "lines": {}}
+        lines = {family: list(names) for family, names in shown["lines"].items()}
+
+        def known(family: str, names: Sequence[str]) -> Sequence[str]:
+            lines[family] = list(dict.fromkeys((*lines.get(family, ()), *names)))
+            return lines[family]
+
+        wanted = pages_panels.named(project, panels(known))
+        ours = {tab: [json.loads(json.dumps(panel.dict(), cls=NumpyEncoder)) for panel in found] for tab, found in wanted.items()}
+        try:
+            after, offered = pages_panels.merged(project, before, ours, shown["panels"])
+        except (KeyError, TypeError, AttributeError):
+            raise _damaged(dashboard) from None
+        if after != before:
+            _replace(dashboard, json.dumps(after))
+        if (offered, lines) != (shown["panels"], shown["lines"]):
+            _replace(memory, json.dumps({"panels": offered, "lines": lines}))
 
 
-def _merged(dashboard: dict[str, Any], ours: list[dict[str, Any]]) -> dict[str, Any]:
-    """The dashboard with our panels as they are now, where they are, and with panels for columns that it does not show yet."""
-    current = {panel["id"]: panel for panel in ours}
-    panels = [current.get(panel["id"], panel) for panel in dashboard["panels"]]
-    shown = _columns(panels)
-    new = [panel for panel in ours if _columns([panel]) - shown]
-    tabs = [dict(tab) for tab in dashboard["tabs"]]
-    if new and tabs:
-        tabs[0]["panels"] = [*tabs[0]["panels"], *(panel["id"] for panel in new)]
-    return dashboard | {"tabs": tabs, "panels": [*panels, *new]}
+def _run_of(case: str, name: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(project_id(case)), name))
 
 
-def _columns(panels: list[dict[str, Any]]) -> set[str]:
-    """The columns whose effect sizes some panels draw."""
-    return {value["metric_labels"]["column"] for panel in panels for value in panel["values"] if "column" in value["metric_labels"]}
+def _first_day(period: str, revision: int) -> dt.datetime:
+    year, month = map(int, period.split("-"))
+    return dt.datetime(year, month, 1) + dt.timedelta(minutes=revision - 1)  # noqa: DTZ001
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep other processes from changing the dashboard at the same time: of two that read it, the later would undo the earlier."""
+    folder = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -185,7 +311,7 @@ def _damaged(path: Path) -> IntegrityError:
     return IntegrityError(
         "is not a whole JSON file, and Evidently hides a project that has one.",
         where=str(path),
-        fix="Move the file away; it is a view of the stored predictions, and inference of the same period draws it again.",
+        fix="Run: equipoise monitor CASE --rebuild. It moves the project aside, and draws it again from the record.",
     )
 
 

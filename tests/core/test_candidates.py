@@ -108,6 +108,8 @@ def test_every_estimator_and_remedy_fits_predicts_and_repeats(task: str, kind: s
     else:
         assert answers.dtype == np.float64
         assert scores is None
+    np.testing.assert_array_equal(model.answers(frame)[0], answers, strict=True)
+    np.testing.assert_array_equal(model.answers(frame)[1], scores)
     again = fitted(clone(model), task)
     np.testing.assert_array_equal(again.predict(frame), answers)
     shuffled = frame[[*reversed(list(model.inputs))]].iloc[::-1]

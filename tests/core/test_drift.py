@@ -114,8 +114,57 @@ def test_what_a_column_lacks_and_has_new_is_told():
     current["age"] = current["age"].where(current.index % 4 > 0)
     current["city"] = current["city"].where(current.index % 2 > 0).replace("Bonn", "Trier")
     age, _, city = verdict(current).columns
-    assert (age.missing_rate, age.new_categories, age.drifted) == (0.25, 0, False)
+    assert (age.missing_rate, age.new_categories, age.drifted) == (0.25, 0, True)
     assert (city.missing_rate, city.new_categories, city.drifted) == (0.5, 1, True)
+
+
+def absent(rows, share):
+    """People of whom the first `share` has no age."""
+    found = people(rows, seed=1)
+    return found.assign(age=found["age"].where(found.index >= round(share * rows)))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_change_of_the_missing_rate_is_drift(reverse):
+    """A tenth of the ages gone, or there again: the values have not moved, and the row says what has, with the test of two proportions."""
+    sides = (absent(400, 0.1), people())
+    current, reference = reversed(sides) if reverse else sides
+    report = verdict(current, reference, limit=0.4)
+    age = report.columns[0]
+    assert (age.method, age.limit, report.drifted_columns, report.drifted) == ("missing rate", 0.05, ("age",), True)
+    assert age.effect == pytest.approx(0.1)
+    assert age.p_value == pytest.approx(stats.chi2_contingency([[40, 0], [360, 400]], correction=False).pvalue)
+    assert age.q_value == pytest.approx(5 * age.p_value)  # the three others, the ages themselves and their missing rate
+    assert (age.missing_before, age.missing_rate) == ((0.1, 0.0) if reverse else (0.0, 0.1))
+    assert age.value_effect == age.moved_values < 0.2
+
+
+def test_a_missing_rate_needs_an_effect_and_a_test_as_well():
+    """Two in a hundred thousand more is certain and nothing; two of ten more is much and may be chance; and a shift stays a shift."""
+    many = verdict(absent(100_000, 0.02), people(100_000))
+    few = verdict(absent(10, 0.2), people(10, seed=2))
+    assert many.columns[0].q_value > 0.05 or many.columns[0].method == "wasserstein"
+    assert many.alarm
+    assert (many.drifted_columns, few.drifted_columns) == ((), ())
+    both = absent(400, 0.2)
+    both = verdict(both.assign(age=both["age"] + 10), limit=0.4)
+    assert (both.columns[0].method, both.columns[0].drifted) == ("wasserstein", True)
+
+
+def test_a_column_that_lost_all_its_values_has_drifted():
+    """There is nothing to measure of its values; that they are gone is what is said."""
+    age = verdict(people().assign(age=np.nan)).columns[0]
+    assert (age.method, age.effect, age.drifted, age.missing_rate, age.moved_values) == ("missing rate", 1.0, True, 1.0, None)
+    same = verdict(people().assign(age=np.nan), people().assign(age=np.nan)).columns[0]
+    assert (same.effect, same.p_value, same.drifted) == (0.0, 1.0, False)
+
+
+def test_reports_of_before_are_read():
+    """A stored report without the fields that came later."""
+    kept = verdict(people(seed=1)).to_dict()
+    for column in (*kept["columns"], kept["prediction"]):
+        del column["missing_before"], column["value_effect"]
+    assert DriftReport.from_dict(kept).columns[0].missing_before is None
 
 
 def test_the_prediction_stands_beside_the_features():
@@ -143,7 +192,7 @@ def test_a_limit_for_an_unknown_column_is_refused():
 
 @pytest.mark.parametrize(
     ("current", "said"),
-    [(people().assign(age=np.nan), "`age` has no value"), (people().assign(age=np.inf), "`age` cannot be compared")],
+    [(people()[:0], "`age` has no row"), (people().assign(age=np.inf), "`age` cannot be compared")],
 )
 def test_what_cannot_be_measured_is_an_error(current, said):
     """It is neither drift nor its absence."""

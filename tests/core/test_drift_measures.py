@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from tasks.core.drift_measures import EMPTY, Pair, categorical_psi, chi_square, jensenshannon, pooled, psi, table, wasserstein
+from tasks.core.drift_measures import (
+    EMPTY,
+    Pair,
+    categorical_psi,
+    categories_p_value,
+    chi_square,
+    jensenshannon,
+    missing_p_value,
+    one_sided,
+    pooled,
+    psi,
+    table,
+    wasserstein,
+)
 from tasks.core.drift_summary import Categories, Numbers, summarise
 from tasks.core.online import ALPHA, level
 
@@ -57,6 +70,35 @@ def test_categorical_statistics_are_scipy_s(one, two):
         assert chi_square(counts) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(("missing", "rows"), [((0, 3), (400, 400)), ((3, 0), (12, 5000)), ((500, 12), (500, 20)), ((40, 80), (400, 500))])
+def test_the_missing_rate_s_p_value_is_scipy_s(missing, rows):
+    """Fisher's exact where fewer than five are expected of either kind on a side, chi-square otherwise."""
+    counts = [missing, (rows[0] - missing[0], rows[1] - missing[1])]
+    few = stats.contingency.expected_freq(counts).min() < 5
+    expected = stats.fisher_exact(np.transpose(counts)).pvalue if few else stats.chi2_contingency(counts, correction=False).pvalue
+    assert missing_p_value(missing, rows) == pytest.approx(expected, abs=1e-9)
+    assert missing_p_value((0, 0), rows) == missing_p_value(rows, rows) == 1.0
+
+
+@pytest.mark.parametrize("shift", [0.02, 0.05, 0.1, 0.4])
+def test_a_p_value_too_small_to_matter_is_not_summed_over_all_rows(shift):
+    """It is Massart's bound there, and never below scipy's; both are smaller than 1e-14."""
+    rng = np.random.default_rng(4)
+    one, two = rng.normal(size=40_000), rng.normal(shift, 1, 39_000)
+    theirs = stats.ks_2samp(one, two, method="asymp").pvalue
+    ours = Pair(Numbers.of_values(one), Numbers.of_values(two)).p_value
+    assert ours == pytest.approx(theirs, abs=1e-14)
+    assert ours >= theirs * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("rows", [10_001, 75_000, 400_000])
+@pytest.mark.parametrize("scaled", [2.3, 3.0, 6.0, 12.0])
+def test_the_sum_over_many_rows_is_scipy_s(rows, scaled):
+    """Of the p-values that are neither certain nor chance, to 1e-9 of them."""
+    gap = (scaled / rows) ** 0.5
+    assert 2 * one_sided(float(rows), gap) == pytest.approx(stats.distributions.kstwo.sf(gap, rows), rel=1e-7, abs=1e-12)
+
+
 def test_rare_categories_are_put_together():
     """Until both sides expect five rows of each, the next category joining where need be; a table without rare ones is left as it is."""
     assert pooled(np.array([[50.0, 40, 10], [50, 35, 15]])).tolist() == [[50, 40, 10], [50, 35, 15]]
@@ -64,6 +106,22 @@ def test_rare_categories_are_put_together():
     assert pooled(np.array([[500.0, 3, 80], [50, 1, 8]])).tolist() == [[83, 500], [9, 50]]
     assert pooled(np.array([[9.0, 1], [8, 2]])).tolist() == [[10], [10]]
     assert pooled(np.array([[4.0], [3]])).tolist() == [[4], [3]]
+
+
+def test_a_period_of_new_categories_only_is_not_taken_for_chance():
+    """Of 200,000 rows each in a category of its own, every category is rare on the reference's side; that none of its own is there shows.
+    Where all rows of both sides are in categories of their own, nothing can be told.
+    """
+    old, new = Categories({"a": 300, "b": 200}, 0), Categories({f"n{place}": 1 for place in range(200_000)}, 0)
+    assert categories_p_value(table(old, new)) < 1e-12
+    assert categories_p_value(table(new, old)) < 1e-12
+    apart = [Categories({f"{side}{place}": 1 for place in range(500)}, 0) for side in ("x", "y")]
+    assert categories_p_value(table(*apart)) == 1.0
+    rng = np.random.default_rng(8)
+    sides = [rng.multinomial(rows, np.full(900, 1 / 900), 1500).astype(float) for rows in (2000, 150)]
+    tables = [np.array(pair)[:, np.array(pair).sum(axis=0) > 0] for pair in zip(*sides, strict=True)]
+    assert all(pooled(counts).shape[1] == 1 for counts in tables[:50])
+    assert np.mean([categories_p_value(counts) <= 0.05 for counts in tables]) <= 0.06
 
 
 def test_the_p_value_of_many_rare_categories_holds():

@@ -12,7 +12,9 @@ from tasks.io.servers import HOST, POOL, Services
 from tests.io.test_servers import free_ports
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-FLOWS = ("snapshot", "train", "compare", "promote", "review", "infer", "monitor")
+FLOWS = ("snapshot", "train", "compare", "promote", "review", "infer", "monitor", "respond")
+CLOCK = {"snapshot": -1, "infer": 0, "monitor": 1, "respond": 2}
+"""What runs by the clock: so many hours after the case's schedule."""
 CASES = sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))
 
 
@@ -53,24 +55,52 @@ def test_every_entrypoint_loads(entrypoint, monkeypatch):
             flow.validate_parameters(deployment["parameters"])
 
 
+def shifted(cron, hours, daily):
+    """A schedule of one time of day, so many hours later."""
+    minute, hour, *days = cron.split()
+    assert 0 <= int(hour) + hours < 24
+    return " ".join([minute, str(int(hour) + hours), *(["*"] * 3 if daily else days)])
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_infer_runs_when_the_case_says(case):
-    """The schedule in prefect.yaml is that of configs/<case>.yaml, and nothing else runs by the clock."""
+def test_the_loop_runs_when_the_case_says(case):
+    """Snapshots come an hour before inference and labels an hour after it, in the case's time zone; what could not be done about incidents
+    is tried each day; and nothing else runs by the clock.
+    """
     schedule = load_case(case, PROJECT).schedule
     for one in DEPLOYMENTS:
         if one["name"] == case:
-            expected = [{"cron": schedule.cron, "timezone": schedule.timezone}] if flow_name(one) == "infer" else []
-            assert one.get("schedules", []) == expected
+            hours = CLOCK.get(flow_name(one))
+            cron = None if hours is None else shifted(schedule.cron, hours, daily=flow_name(one) == "respond")
+            assert one["schedules"] == ([] if cron is None else [{"cron": cron, "timezone": schedule.timezone}])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_train_runs_when_the_case_drifts(case):
-    """Drift of a case triggers its own training, on the window that ends with the month that drifted."""
-    (train,) = [one for one in DEPLOYMENTS if one["name"] == case and flow_name(one) == "train"]
-    (trigger,) = train["triggers"]
-    assert trigger["match"] == {"prefect.resource.id": f"equipoise.case.{case}"}
-    assert trigger["expect"] == ["equipoise.drift"]
-    assert trigger["parameters"] == {"case": case, "period": "{{ event.payload.period }}"}
+def test_events_of_a_case_start_its_own_flows(case):
+    """An incident starts the responses, and a rule that asks for training starts it on the window that ends with the newest labelled
+    period. The names of the events are those that are emitted.
+    """
+    from tasks.alerts import INCIDENT, RETRAIN
+
+    expected = {"respond": (INCIDENT, {"case": case}), "train": (RETRAIN, {"case": case, "period": "{{ event.payload.period }}"})}
+    found = {}
+    for one in DEPLOYMENTS:
+        for trigger in one.get("triggers", []) if one["name"] == case else []:
+            assert (trigger["type"], trigger["match"]) == ("event", {"prefect.resource.id": f"equipoise.case.{case}"})
+            [event] = trigger["expect"]
+            found[flow_name(one)] = (event, trigger["parameters"])
+    assert found == expected
+
+
+def test_runs_that_would_meet_wait_for_each_other():
+    """What scores, monitors, responds, trains or promotes runs once at a time for each case; the next run waits. Every deployment has its
+    case as a tag, and says what it does.
+    """
+    for one in DEPLOYMENTS:
+        waits = flow_name(one) in ("infer", "monitor", "respond", "train", "promote")
+        assert one.get("concurrency_limit") == ({"limit": 1, "collision_strategy": "ENQUEUE"} if waits else None)
+        assert one["tags"] == [one["name"]]
+        assert one["description"].endswith(".")
 
 
 @pytest.mark.timeout(900)
@@ -92,8 +122,16 @@ def test_a_deployment_runs_on_a_real_server(tmp_path, monkeypatch):
         services.start()
         with temporary_settings({PREFECT_API_URL: services.environment["PREFECT_API_URL"]}):
             with get_client(sync_client=True) as client:
-                names = {client.read_flow(one.flow_id).name + "/" + one.name for one in client.read_deployments()}
-            assert names == {f"{flow_name(one)}/{one['name']}" for one in DEPLOYMENTS}
+                registered = {client.read_flow(one.flow_id).name + "/" + one.name: one for one in client.read_deployments()}
+                automations = client.request("POST", "/automations/filter", json={}).json()
+            assert set(registered) == {f"{flow_name(one)}/{one['name']}" for one in DEPLOYMENTS}
+            for one in DEPLOYMENTS:
+                made = registered[f"{flow_name(one)}/{one['name']}"]
+                assert made.global_concurrency_limit is None or made.global_concurrency_limit.limit == one["concurrency_limit"]["limit"]
+                assert [schedule.schedule.cron for schedule in made.schedules] == [schedule["cron"] for schedule in one.get("schedules", [])]
+                assert made.tags == one["tags"]
+            assert {name for one in automations for name in one["trigger"]["expect"]} == {"equipoise.incident", "equipoise.retrain"}
+            assert len(automations) == 2 * len(CASES)
             run = run_deployment("snapshot/boston", timeout=300, poll_interval=0.5)
         log = (tmp_path / "logs" / "worker.log").read_text()
         assert run.state.is_completed(), f"{run.state}\n{log}"

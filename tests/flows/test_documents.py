@@ -9,7 +9,7 @@ from tasks.core.documents.content import figure
 from tasks.core.errors import DataError, IntegrityError
 from tasks.core.evidence import OBJECTS
 from tasks.io.workbench import Workbench
-from tests.conftest import enrol, review
+from tests.conftest import enrol, one_candidate, review
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
@@ -36,7 +36,7 @@ def trained():
     return train("loans")
 
 
-def test_documents_of_a_version_are_made_from_its_evidence(project, capsys):
+def test_documents_of_a_version_are_made_from_its_evidence(project, version_1, capsys):
     """All are written where they are said to be, with the figures of the store's report, the review, and files that Croissant reads."""
     import mlcroissant
     from cyclonedx.schema import SchemaVersion
@@ -45,7 +45,6 @@ def test_documents_of_a_version_are_made_from_its_evidence(project, capsys):
 
     from flows.cli_documents import documents
 
-    trained()
     enrol(project)
     review("loans", notes="Looked <b>closely</b>.")
     documents("loans", 1, None, str(project / "events.jsonl"))
@@ -95,6 +94,7 @@ def test_what_people_write_is_read_again_and_changed_evidence_stops_all(project)
     stated = path.read_text(encoding="utf-8")
     lines = [line for line in stated.splitlines() if not line.lstrip().startswith(("risk_acceptance:", "declaration:"))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    one_candidate(project)
     trained()
     bench = Workbench.open("loans")
     made = write_documents(bench, 1, project / "out")

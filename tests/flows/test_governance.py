@@ -10,7 +10,7 @@ from tasks.core.errors import AccessError, ConflictError, DataError, IntegrityEr
 from tasks.core.review import production_version
 from tasks.io.keys import load_key
 from tasks.io.workbench import Workbench
-from tests.conftest import enrol, review
+from tests.conftest import enrol, one_candidate, review
 from tests.flows.test_cli import in_process
 from tests.flows.test_story import edit, trained
 
@@ -39,6 +39,7 @@ def test_no_review_is_taken_or_counts_but_a_persons_own(project, monkeypatch):
     with (project / "configs/reviewers.yaml").open("a") as file:
         file.write("roles: {reviewer: [review], trainer: [register], operator: [promote, rollback, retire, register]}\n")
     monkeypatch.setenv("EQUIPOISE_USER", "builder")
+    one_candidate(project)
     trained()
     bench = Workbench.open("loans")
     with pytest.raises(AccessError, match="bob is the author of the run and cannot approve it"):
@@ -72,7 +73,7 @@ def test_no_review_is_taken_or_counts_but_a_persons_own(project, monkeypatch):
     assert promote("loans", 1).promoted
 
 
-def test_a_demo_s_review_does_not_count_for_real(project):
+def test_a_demo_s_review_does_not_count_for_real(project, version_1):
     """Without `review: {simulated: true}` the simulated reviewer lets nothing in."""
     from flows.lifecycle import lifecycle
 
@@ -82,12 +83,11 @@ def test_a_demo_s_review_does_not_count_for_real(project):
     assert production(Workbench.open("loans")) == (None, None)
 
 
-def test_what_was_registered_is_what_is_promoted(project):
+def test_what_was_registered_is_what_is_promoted(project, version_1):
     """A swapped model, a changed report, a snapshot or a manifest with one other byte, a pickle in its place: each stops the promotion."""
     from flows.promote import promote
 
     enrol(project)
-    trained()
     review("loans")
     bench = Workbench.open("loans")
     registered = bench.ledger.events("loans")[0]
@@ -112,7 +112,7 @@ def test_what_was_registered_is_what_is_promoted(project):
     assert promote("loans", 1).promoted
 
 
-def test_rollback_retirement_and_the_alias(project):
+def test_rollback_retirement_and_the_alias(project, version_1):
     """Back to the version before in one step; a retired version is served no more, by promotion, by alias or by rollback."""
     from flows.infer import infer
     from flows.promote import promote
@@ -120,7 +120,6 @@ def test_rollback_retirement_and_the_alias(project):
     from tasks.promotion import retire_version, roll_back
 
     enrol(project)
-    trained()
     review("loans")
     bench = Workbench.open("loans")
     with pytest.raises(DataError, match="Nothing is in production"):
@@ -131,6 +130,7 @@ def test_rollback_retirement_and_the_alias(project):
     with pytest.raises(DataError, match="Version 1 of `loans` is in production"):
         retire_version.fn(bench, 1)
     edit(project / "configs/loans.yaml", "periods: {column: month}", "periods: {column: month}\nseed: 5")
+    one_candidate(project)
     train("loans")
     review("loans", 2)
     promote("loans", 2)
@@ -163,10 +163,9 @@ def test_rollback_retirement_and_the_alias(project):
         assert words in told, words
 
 
-def test_gate_and_ledger_on_the_command_line(project):
+def test_gate_and_ledger_on_the_command_line(project, version_1):
     """`gate` exits 0, 2 or 3 by its verdict; `ledger verify` finds a changed, and with a pinned head a shortened, ledger."""
     enrol(project)
-    trained()
     passed = equipoise("gate", "loans", "1")
     assert passed.returncode == 0, passed.stderr
     assert "✓ passed" in passed.stdout
@@ -199,10 +198,8 @@ def test_gate_and_ledger_on_the_command_line(project):
     assert "entries were pinned, and" in cut.stdout
 
 
-def test_two_promoters_who_saw_the_same_record_cannot_both_win(project):
+def test_two_promoters_who_saw_the_same_record_cannot_both_win(version_1):
     """The second writer's entry is refused, and says what to do."""
-    enrol(project)
-    trained()
     bench = Workbench.open("loans")
     head = bench.ledger.head()
     bench.ledger.append("loans", "refused", 1, {"missing": []}, expected=head)
@@ -232,6 +229,7 @@ def test_canaries_in_risky_columns_are_in_the_data_store_only(project):
     edit(project / "catalog/loans.yaml", "primaryKey: true, required: true}", "required: true}")
     summary = lifecycle("loans")
     assert summary["missing"] == []
+    one_candidate(project)
     train("loans", "2024-02")
     compare("loans")
     home = project / "home"

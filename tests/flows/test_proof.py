@@ -143,7 +143,7 @@ def rewritten(bench, change):
     bench.ledger.close()
     database.unlink()
     for link in links:
-        bench.ledger.__dict__.pop("_engine", None)
+        bench.ledger.__dict__.pop("engine", None)
         bench.ledger.append(link["case_name"], link["kind"], link["version"], change(link["kind"], json.loads(link["body"])))
 
 

@@ -6,7 +6,6 @@ import subprocess
 import numpy as np
 import pytest
 import skops.io
-import yaml
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import accuracy_score
@@ -17,7 +16,7 @@ from tasks.core.digests import digest_bytes
 from tasks.core.errors import AccessError, CaseError, DataError
 from tasks.io.workbench import Workbench
 from tasks.training import load_window
-from tests.conftest import enrol, review
+from tests.conftest import enrol, one_candidate, review
 from tests.flows.test_cli import in_process
 
 pytestmark = [pytest.mark.usefixtures("prefect", "home"), pytest.mark.timeout(300)]
@@ -32,13 +31,6 @@ def trained_elsewhere(project, columns=("amount", "income"), name="Forest 7.skop
     (project / "work.ipynb").write_bytes(NOTEBOOK)
     skops.io.dump(model, project / name)
     return project / name, model
-
-
-def one_candidate(project):
-    """Leave the case with its first candidate, where a test asks nothing of the others."""
-    path = project / "configs/loans.yaml"
-    case = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump(case | {"candidates": case["candidates"][:1]}, sort_keys=False), encoding="utf-8")
 
 
 def snapshots():

@@ -14,21 +14,14 @@ from tasks.io.workbench import Workbench
 from tasks.promotion import signed, statement
 from tests.conftest import enrol, review
 from tests.flows.test_cli import in_process
-from tests.flows.test_register import one_candidate
 
 pytestmark = [pytest.mark.usefixtures("prefect", "home"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def bench(project):
+def bench(project, version_1):
     """Version 1 of the documented case, registered; ada may review."""
-    from flows.snapshot import snapshot
-    from flows.train import train
-
     enrol(project)
-    one_candidate(project)
-    snapshot("loans")
-    train("loans")
     return Workbench.open("loans")
 
 

@@ -1,6 +1,7 @@
 """Servers that ask for passwords: `equipoise up` starts them so, our adapters and flows pass with the right ones, and no password is left behind."""
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,21 +16,20 @@ from tasks.io.home import PROJECT, QUIET, Home
 from tasks.io.registry import Registry
 from tasks.io.runs import Runs
 from tasks.io.servers import Ports, Services
-from tests.conftest import documented_files, loans
+from tests.conftest import documented_files, loans, one_candidate, prefect_tables
 from tests.flows.test_cli import in_process
 from tests.flows.test_deployments import evidently_of_files
-from tests.flows.test_register import one_candidate
 from tests.io.test_servers import free_ports
 
 MLFLOW, PREFECT, PLACE = "canary-mlflow-9b1", "canary-prefect-4f7", "canary-place-2c8"
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guarded(tmp_path_factory, migrated):
     """Prefect and MLflow behind passwords, as the environment asks, with a worker; a project whose source is in a variable. Of the
     deployments there is the one that is run, of Evidently, which asks for no password, a stand-in. The run is asked for here, and goes
-    on in the worker beside the tests that do not need it.
+    on in the worker beside the checks that do not need it.
     """
     project = tmp_path_factory.mktemp("guarded")
     catalogue, case = documented_files()
@@ -42,6 +42,9 @@ def guarded(tmp_path_factory, migrated):
     home = Home(root=project / "home", project=project)
     home.root.mkdir()
     shutil.copy(migrated, home.root / "mlflow.db")
+    home.prefect.mkdir()
+    with contextlib.suppress(FileNotFoundError):  # otherwise the server makes its tables itself
+        shutil.copy(prefect_tables(tmp_path_factory), home.prefect / "prefect.db")
     spawn = Services._spawn
 
     def spawn_one(self, name, module, settings):
@@ -93,7 +96,7 @@ def as_user(patch, user, password):
         patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
 
 
-def test_mlflow_with_the_right_password_and_the_permission(guarded, monkeypatch):
+def mlflow_with_the_right_password_and_the_permission(guarded, monkeypatch):
     """Runs and the registry work behind MLflow's basic auth with the user and password of the environment; somebody who may only read
     is told so when they would write.
     """
@@ -115,15 +118,14 @@ def test_mlflow_with_the_right_password_and_the_permission(guarded, monkeypatch)
         theirs.set_tags("right", 1, {"review.verdict": "approve"})
 
 
-@pytest.mark.parametrize(
-    ("user", "password", "told"),
-    [
-        (None, None, "MLflow asks for a user and a password."),
-        ("admin", "canary-wrong-1", "MLflow does not take the password of admin."),
-        ("nobody", "canary-wrong-1", "MLflow does not take the password of nobody."),
-    ],
-)
-def test_mlflow_with_a_wrong_password(guarded, monkeypatch, user, password, told):
+MLFLOW_TELLS = [
+    (None, None, "MLflow asks for a user and a password."),
+    ("admin", "canary-wrong-1", "MLflow does not take the password of admin."),
+    ("nobody", "canary-wrong-1", "MLflow does not take the password of nobody."),
+]
+
+
+def mlflow_with_a_wrong_password(guarded, monkeypatch, user, password, told):
     """The refusal names the server and what to set, within seconds, and repeats no password."""
     as_user(monkeypatch, user, password)
     for use in (lambda: Registry(guarded.mlflow, guarded.home.artifacts).versions("x"), lambda: Runs(guarded.mlflow, guarded.home.artifacts).start_parent("x")):
@@ -144,11 +146,10 @@ def test_a_password_in_the_address_is_not_shown(monkeypatch, tmp_path):
     assert Services(Home(root=tmp_path), Ports()).addresses["mlflow"] == "http://127.0.0.1:9"
 
 
-@pytest.mark.parametrize(
-    ("secret", "told"),
-    [(None, "Prefect asks for a user and a password."), ("me:canary-wrong-2", "Prefect does not take what PREFECT_API_AUTH_STRING says.")],
-)
-def test_prefect_with_a_wrong_password(guarded, secret, told):
+PREFECT_TELLS = [(None, "Prefect asks for a user and a password."), ("me:canary-wrong-2", "Prefect does not take what PREFECT_API_AUTH_STRING says.")]
+
+
+def prefect_with_a_wrong_password(guarded, secret, told):
     """A command ends before any work with exit code 2, names the server and what to set, and repeats no password."""
     result = snapshot(guarded, secret=secret)
     assert result.returncode == 2, result.stdout + result.stderr
@@ -157,14 +158,14 @@ def test_prefect_with_a_wrong_password(guarded, secret, told):
     assert "canary" not in result.stdout + result.stderr
 
 
-def test_prefect_that_is_not_there(guarded):
+def prefect_that_is_not_there(guarded):
     """A server that is gone is named at once."""
     result = snapshot(guarded, "http://127.0.0.1:9/api")
     assert result.returncode == 2, result.stdout + result.stderr
     assert "http://127.0.0.1:9/api: Prefect cannot be reached" in result.stderr
 
 
-def test_the_story_behind_passwords_leaves_none_of_them(guarded):
+def the_story_behind_passwords_leaves_none_of_them(guarded):
     """A deployment, whose source is named in a Prefect block, and a training pass with the right secrets; no log, artifact, page or
     database below the home has any of them.
     """
@@ -198,3 +199,18 @@ def test_the_story_behind_passwords_leaves_none_of_them(guarded):
     assert {"prefect.db", "mlflow.db", "mlflow-auth.db", "worker.log", "mlflow.log", "prefect.log", "ledger.db"} <= {path.name for path in files}
     leaked = [(path.relative_to(guarded.home.root), secret) for path in files for secret in secrets if secret.encode() in path.read_bytes()]
     assert leaked == []
+
+
+def test_servers_that_ask_for_passwords(guarded, monkeypatch):
+    """With the right ones everything passes and none is left behind; with wrong ones, without permission or without a server, each refusal
+    says what to do. (One test: its servers take half a minute to start, and two workers would each start them.)
+    """
+    with monkeypatch.context() as patch:
+        mlflow_with_the_right_password_and_the_permission(guarded, patch)
+    for user, password, told in MLFLOW_TELLS:
+        with monkeypatch.context() as patch:
+            mlflow_with_a_wrong_password(guarded, patch, user, password, told)
+    for secret, told in PREFECT_TELLS:
+        prefect_with_a_wrong_password(guarded, secret, told)
+    prefect_that_is_not_there(guarded)
+    the_story_behind_passwords_leaves_none_of_them(guarded)

@@ -102,3 +102,30 @@ def test_unreachable_database_is_said(tmp_path):
     with pytest.raises(UnavailableError) as caught:
         Ledger("postgresql+psycopg://me:hunter2@127.0.0.1:1/none").head()
     assert "hunter2" not in str(caught.value)
+
+
+def test_errands_come_with_their_entry_and_go_when_done(ledger):
+    """What has yet to be shown of an entry is known after a crash; an entry that was not written leaves none."""
+    served = ledger.append("boston", "served", 1, {"period": "2024-05"}, errands=("evidently", "mlflow"))
+    ledger.append("adult", "served", 1, {"period": "2024-05"}, errands=("mlflow",))
+    with pytest.raises(ConflictError):
+        ledger.append("boston", "served", 1, {"period": "2024-06"}, expected=0, errands=("mlflow",))
+    again = Ledger(ledger.url)
+    assert again.errands("boston") == [(served, "evidently"), (served, "mlflow")]
+    for _ in range(2):
+        again.done(served, "mlflow")
+    assert again.errands("boston") == [(served, "evidently")]
+    again.close()
+
+
+def test_of_many_who_would_add_the_same_one_does(ledger):
+    """Ten writers find the entry missing at the same time; it is there once."""
+
+    def add(_):
+        return ledger.append_unless("boston", "served", 1, {"period": "2024-05"}, lambda events: any(event.body["period"] == "2024-05" for event in events))
+
+    ledger.head()
+    with ThreadPoolExecutor(10) as pool:
+        added = [found for found in pool.map(add, range(10)) if found]
+    assert [event.sequence for event in ledger.events()] == [added[0].sequence]
+    assert len(added) == 1

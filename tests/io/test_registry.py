@@ -24,17 +24,9 @@ MODEL = bytes(range(256)) * 50
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """An MLflow database with its tables made: 2.5 s that the tests pay once."""
-    home = tmp_path_factory.mktemp("empty")
-    Registry(f"sqlite:///{home / 'mlflow.db'}", home).prepare()
-    return home / "mlflow.db"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory, empty):
+def home(tmp_path_factory, migrated):
     home = tmp_path_factory.mktemp("mlflow é x")
-    shutil.copy(empty, home / "mlflow.db")
+    shutil.copy(migrated, home / "mlflow.db")
     return home
 
 
@@ -218,10 +210,10 @@ def test_a_long_card_is_cut_with_a_note_where_it_does_not_fit(registry, monkeypa
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, empty):
+def server(tmp_path_factory, migrated):
     """A real MLflow server on loopback, its address and its process."""
     home = tmp_path_factory.mktemp("server")
-    shutil.copy(empty, home / "mlflow.db")
+    shutil.copy(migrated, home / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

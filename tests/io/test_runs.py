@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import time
@@ -25,10 +26,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(home):
-    runs = Runs(f"sqlite:///{home / 'mlflow.db'}", home / "artifacts")
-    runs.prepare()
-    return runs
+def runs(home, migrated):
+    shutil.copy(migrated, home / "mlflow.db")
+    return Runs(f"sqlite:///{home / 'mlflow.db'}", home / "artifacts")
 
 
 @pytest.fixture(scope="module")

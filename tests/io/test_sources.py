@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.core.catalogue import Source
 from tasks.core.errors import CaseError, DataError, EquipoiseError, UnavailableError
-from tasks.io.sources import months_of, read_source, shown, with_row_ids
+from tasks.io.sources import months_of, read_parts, read_source, shown, with_row_ids
 
 RAW = Path(__file__).parents[2] / "data" / "raw"
 SECRET = "hun ter2:@/%secret"  # noqa: S105  # characters that would break a URL if they were not quoted
@@ -118,12 +118,39 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
         read_source(file(tmp_path / "half.parquet"))
 
 
-def test_a_folder_or_unknown_protocol_is_refused(tmp_path: Path) -> None:
-    """What is no file, and a protocol nobody knows, are told apart from missing files."""
-    with pytest.raises(UnavailableError, match="cannot be read"):
+def test_an_empty_folder_or_unknown_protocol_is_refused(tmp_path: Path) -> None:
+    """A folder without parts, and a protocol nobody knows, are told apart from missing files."""
+    with pytest.raises(DataError, match="is a folder without a Parquet file"):
         read_source(file(tmp_path, "csv"))
     with pytest.raises(CaseError, match="is not a location"):
         read_source(file("carrier-pigeon://coop/homes.csv"))
+
+
+def test_a_folder_of_parts_is_read_part_by_part_and_whole(tmp_path: Path) -> None:
+    """Parts come in the order of their names, from folders within as well, without hidden files and parts without rows."""
+    for name, rows in (("b/2", homes()[2:]), ("b/1", homes()[:0]), ("a", homes()[:2]), ("_old", homes()), (".tmp", homes())):
+        (tmp_path / f"{name}.parquet").parent.mkdir(exist_ok=True)
+        rows.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    (tmp_path / "_SUCCESS").touch()
+    assert [len(part) for part in read_parts(file(tmp_path), period_column="rooms")] == [2, 1]
+    same(read_source(file(tmp_path.name), root=tmp_path.parent), homes())
+    with fsspec.open("memory://parts/1.parquet", "wb") as stream:
+        homes().to_parquet(stream)
+    same(read_source(file("memory://parts/")), homes())
+
+
+def test_a_part_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Half a part, and a part with a column more or without the period's, stop the reading by name."""
+    for name in ("1", "2"):
+        homes().to_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"1\.parquet: There is no column `when`"):
+        read_source(file(tmp_path), period_column="when")
+    homes().assign(more=1).to_parquet(tmp_path / "2.parquet")
+    with pytest.raises(DataError, match=r"2\.parquet: has other columns than the parts before it: `more`"):
+        read_source(file(tmp_path))
+    (tmp_path / "2.parquet").write_bytes((tmp_path / "1.parquet").read_bytes()[:-10])
+    with pytest.raises(DataError, match=r"2\.parquet: is not a readable Parquet file"):
+        read_source(file(tmp_path))
 
 
 def test_the_period_column_must_be_there(tmp_path: Path) -> None:

@@ -440,3 +440,49 @@ def test_leftovers_of_a_crash_are_not_seen(store: Store) -> None:
     (store.path(digest).parent / ".leftover").write_bytes(b"half")
     assert [found.key for found in store.list("boston", "features")] == ["2024-01"]
     assert store.record(manifest(digest, key="2024-02")).key == "2024-02"
+
+
+def test_a_table_in_parts_is_the_table(store: Store) -> None:
+    """However rows come in frames, parts of one size are kept, an index names them, and the whole comes back; each part in batches."""
+    table = pd.DataFrame({"row_id": [f"r{place}" for place in range(10)], "x": np.arange(10) / 3, "gap": [None] * 4 + ["text"] * 6})
+    digest, rows = store.put_parts((table[place : place + 1] for place in range(10)), rows=4)
+    assert rows == 10
+    assert store.put_parts([table[:7], table[7:7], table[7:]], rows=4) == (digest, 10)
+    assert [count for _, count in store.parts(digest)] == [4, 4, 2]
+    assert store.join_parts([(part, int(count or 0)) for part, count in store.parts(digest)]) == digest
+    back = store.get_frame(digest)
+    pd.testing.assert_frame_equal(back, table, check_dtype=False)
+    assert back["x"].equals(table["x"])
+    (first,) = store.batches(store.parts(digest)[0][0], ["x"])
+    assert first["x"].tolist() == table["x"].tolist()[:4]
+
+
+def test_a_small_table_is_one_object_as_before(store: Store) -> None:
+    """Below a part's rows nothing but the table is kept, under the digest it always had; so is a table without rows."""
+    digest, rows = store.put_parts([frame()[:1], frame()[1:]])
+    assert (digest, rows) == (store.put_frame(frame()), 3)
+    assert store.parts(digest) == [(digest, None)]
+    assert len(files(store)) == 1
+    empty, rows = store.put_parts([frame().iloc[:0]])
+    assert rows == 0
+    (batch,) = store.batches(empty)
+    assert list(batch.columns) == list(frame().columns)
+    with pytest.raises(DataError, match="without a single frame"):
+        store.put_parts([])
+
+
+def test_a_damaged_part_or_index_is_named(store: Store) -> None:
+    """A table is read only when its index and each of its parts are what was written; JSON that is no index is no table."""
+    digest, _ = store.put_parts([frame()], rows=2)
+    second = store.path(store.parts(digest)[1][0])
+    for path in (second, store.path(digest)):
+        whole = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(IntegrityError, match=rf"{path.name}.*is corrupt"):
+            store.get_frame(digest)
+        path.write_bytes(whole)
+    with pytest.raises(IntegrityError, match="is not a table, nor an index of parts"):
+        store.parts(store.put_json({"format": "something else"}))
+    with pytest.raises(DataError, match=r"has the columns x, another x, y|has the columns x, y, another x"):
+        store.put_parts([pd.DataFrame({"x": [1]}), pd.DataFrame({"x": [1], "y": [2]})])

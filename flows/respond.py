@@ -1,0 +1,59 @@
+"""Flow: do what the case's rules ask for about what was found in production, once for each incident."""
+
+from typing import Any
+
+from prefect import flow
+
+from tasks.alerts import announce, ask_for_training, next_unanswered, notify, record_answer, stop_scoring
+from tasks.core.errors import EquipoiseError, UnavailableError
+from tasks.core.incidents import Incident, no_return
+from tasks.core.operations import Action
+from tasks.core.strict import Name
+from tasks.io.leases import lease
+from tasks.io.workbench import Workbench
+from tasks.promotion import roll_back
+from tasks.step import say
+
+
+@flow(name="respond", flow_run_name="respond {case}", timeout_seconds=3600)
+def respond(case: Name = "boston") -> dict[str, Any]:
+    """Answer what is unanswered: stop, roll back, ask for training, notify, as the rules in force when the incident was entered say.
+
+    What cannot be done now does not keep the rest from being done; it stays unanswered for the next run, and this run fails and says why.
+    """
+    bench, done, failed = Workbench.open(case), list[dict[str, Any]](), list[str]()
+    with lease(bench.ledger, case, "respond") as held:
+        if not held:
+            say(f"another run responds for {case}")
+            return {"case": case, "done": []}
+        tried: set[tuple[int, Action]] = set()
+        while (found := next_unanswered(bench, tried)) is not None:
+            incident, action = found
+            tried.add((incident.sequence, action))
+            try:
+                result = _do(bench, incident, action)
+            except EquipoiseError as error:
+                failed.append(f"incident {incident.sequence}, {action}: {error}")
+            else:
+                done += [{"incident": incident.sequence, "action": action, "result": result}] if result else []
+        announce(bench)
+    if failed:
+        raise UnavailableError("; ".join(failed), fix=f"What was not done is tried again by: equipoise respond {case}")
+    return {"case": case, "done": done}
+
+
+def _do(bench: Workbench, incident: Incident, action: Action) -> str:
+    """What was done, in words; empty when it has to wait."""
+    match action:
+        case "stop":
+            return str(stop_scoring(bench, incident))
+        case "retrain":
+            return str(ask_for_training(bench, incident))
+        case "notify":
+            return str(notify(bench, incident))
+        case "rollback":
+            reason = no_return(bench.ledger.events(bench.case.case), incident.version)
+            if not reason:
+                left, back = roll_back(bench, f"incident {incident.sequence}: {incident.reason}", leaving=incident.version)
+                reason = f"production went back to version {back} from version {left}"
+            return record_answer(bench, incident, "rollback", reason)

@@ -1,0 +1,94 @@
+"""What labels said of a version, period by period: the record's entries of kind `monitored`, and the store's objects that they name."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import pandas as pd
+
+from tasks.core.case import revision_key
+from tasks.core.report import records
+from tasks.core.review import Event
+from tasks.io.store import Manifest
+from tasks.io.workbench import Workbench
+
+PERFORMANCE, ESTIMATE = "performance", "estimate"
+COLUMNS = (
+    *("period", "cohort", "metric", "value", "low", "high", "rows", "accepted", "accepted_low", "accepted_high"),
+    *("since", "since_low", "since_high", "verdict", "estimate", "estimate_low", "estimate_high", "inside"),
+)
+
+
+def served_periods(bench: Workbench, version: int) -> dict[str, dict[str, Any]]:
+    """The record's last word on each period that a version served, oldest period first."""
+    served = {str(event.body["period"]): event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version}
+    return {period: served[period] for period in sorted(served)}
+
+
+def monitored(bench: Workbench, version: int) -> list[Event]:
+    """Every entry that says how good a version was on the labels of a period, in the order of the record."""
+    return [event for event in bench.ledger.events(bench.case.case) if event.kind == "monitored" and event.version == version]
+
+
+def newest_by_period(events: Sequence[Event]) -> dict[str, Event]:
+    """The last entry of each period, oldest period first: labels may have been corrected or have become more."""
+    newest = {str(event.body["period"]): event for event in events}
+    return {period: newest[period] for period in sorted(newest)}
+
+
+def is_monitored(events: Sequence[Event], version: int, period: str, labels: str, predictions: str) -> bool:
+    """Whether the record holds these predictions of a period against these labels, named by digest."""
+    wanted = (version, period, labels, predictions)
+    return any((one.version, one.body["period"], one.body["labels"], one.body["predictions"]) == wanted for one in events if one.kind == "monitored")
+
+
+def performance_of(bench: Workbench, version: int, period: str, labels: str, predictions: str) -> tuple[Manifest | None, str]:
+    """What the store has of a period with these labels and predictions, or None; and the key that it has or would have."""
+    for revision in count(1):
+        key = revision_key(f"v{version}-{period}", revision)
+        found = bench.store.find(bench.case.case, PERFORMANCE, key)
+        if found is None or (found.parent, found.extra.get("predictions")) == (labels, predictions):
+            break
+    return found, key
+
+
+def estimates_of(bench: Workbench, version: int, period: str, revision: int = 1) -> pd.DataFrame | None:
+    """The estimates that were made of a period before its labels came (columns of tasks.core.estimation), or None."""
+    found = bench.store.find(bench.case.case, ESTIMATE, revision_key(f"v{version}-{period}", revision))
+    return pd.DataFrame(bench.store.get_json(found.digest)["rows"]) if found else None
+
+
+def history(bench: Workbench, version: int) -> pd.DataFrame:
+    """One row for each served period, cohort and metric, with columns COLUMNS: the figure on that period's labels with its 95 % interval,
+    what was accepted, all periods since acceptance, and the estimate made before labels came. Periods without labels have estimates
+    only; what is not known is NaN.
+    """
+    entries = newest_by_period(monitored(bench, version))
+    rows: list[dict[str, Any]] = []
+    for period, served in served_periods(bench, version).items():
+        if period in entries:
+            rows += _rows_with_labels(period, bench.store.get_json(entries[period].body["performance"]))
+        elif (estimates := estimates_of(bench, version, period, served.get("revision", 1))) is not None:
+            rows += [{"period": period, **_named(one, "estimate"), "rows": one["n"]} for one in records(estimates)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows_with_labels(period: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    judged = {(one["cohort"], one["metric"]): one for one in body["judged"]}
+    estimated = {(one["cohort"], one["metric"]): one for one in body["estimates"] or ()}
+    rows = []
+    for row in body["report"]["rows"]:
+        key = row["cohort"], row["metric"]
+        found = {"period": period, **{name: row[name] for name in ("cohort", "metric", "value", "low", "high")}, "rows": row["support"]}
+        one = judged.get(key, {"verdict": None})
+        for side in ("accepted", "since"):
+            found |= {name: value for name, value in _named(one.get(side) or {}, side).items() if value is not None}
+        guess = estimated.get(key)
+        rows.append(found | {"verdict": one["verdict"]} | (_named(guess, "estimate") | {"inside": guess["inside"]} if guess else {}))
+    return rows
+
+
+def _named(one: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """A figure's value and limits under the names of one side, with the cohort and metric where they are told."""
+    names = {"value": side, "low": f"{side}_low", "high": f"{side}_high"}
+    return {name: one[name] for name in ("cohort", "metric") if name in one} | {new: one.get(old) for old, new in names.items()}

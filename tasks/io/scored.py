@@ -1,0 +1,38 @@
+"""A scored period's rows with their predictions, part by part."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tasks.core.errors import IntegrityError
+from tasks.io.store import Digest
+from tasks.io.workbench import Workbench
+
+
+def readable(bench: Workbench, source: Digest) -> Iterator[pd.DataFrame]:
+    """The parts of a snapshot that can be read, in order. Raises: IntegrityError when none can."""
+    broken, found = None, False
+    for digest, _ in bench.store.parts(source):
+        try:
+            frame = bench.store.get_frame(digest)
+        except IntegrityError as error:
+            broken = error
+            continue
+        found = True
+        yield frame
+    if broken is not None and not found:
+        raise broken
+
+
+def scored_parts(bench: Workbench, source: Digest, predictions: Digest) -> Iterator[pd.DataFrame]:
+    """The rows of each part of a snapshot with their predictions, and with `prediction` beside: the score where there is one, the answer
+    otherwise. Parts that cannot be read were left out when the period was scored.
+
+    Raises: IntegrityError for predictions that are missing or corrupt.
+    """
+    answers = iter(bench.store.parts(predictions))
+    for frame in readable(bench, source):
+        joined = frame.merge(bench.store.get_frame(next(answers, (predictions, None))[0]), on="row_id", validate="one_to_one")
+        if len(joined) < len(frame):
+            raise IntegrityError("does not have the rows that were scored: a part has changed since.", where=source, fix="Restore the part from a backup.")
+        yield joined.assign(prediction=joined["y_score" if "y_score" in joined else "y_pred"])

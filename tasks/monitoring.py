@@ -1,0 +1,349 @@
+"""Step: hold production against the labels that have come, and estimate how good it is while none have."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from tasks.core.alerts import Alert
+from tasks.core.case import revision_key
+from tasks.core.digests import json_bytes
+from tasks.core.documents.content import figure
+from tasks.core.errors import DataError, UnavailableError
+from tasks.core.estimation import Calibrated, Losses, bounded, scored
+from tasks.core.evaluation import CohortReport
+from tasks.core.evidence import StoredReport, stored_report
+from tasks.core.figures import cohort_chart
+from tasks.core.online import level
+from tasks.core.outcome import labelled_rows
+from tasks.core.predictions import predictions_table
+from tasks.core.report import records
+from tasks.core.review import Event, production_version, registration
+from tasks.core.suppression import K
+from tasks.core.watch import watch
+from tasks.core.watch_report import report_text
+from tasks.io import addresses
+from tasks.io.performances import (
+    ESTIMATE,
+    PERFORMANCE,
+    estimates_of,
+    is_monitored,
+    monitored,
+    newest_by_period,
+    performance_of,
+    served_periods,
+)
+from tasks.io.references import Reference
+from tasks.io.store import Manifest
+from tasks.io.workbench import Workbench
+from tasks.step import flow_run, now, say, step
+
+ERRANDS = ("evaluation page", "evaluation")
+"""What is left to do of a `monitored` entry: artifacts in Prefect, and a run in MLflow."""
+ENTRY = "equipoise.entry"
+FIGURES = 2  # a picture for each of the first so many metrics
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A served period with the labels that have come. `table` is its predictions table, of rows with a label and an answer; `of` counts the
+    rows that were scored, `labelled` those of them with a label, `abstained` those with a label and no answer.
+    """
+
+    period: str
+    table: pd.DataFrame
+    labels: str
+    predictions: str
+    of: int
+    labelled: int
+    abstained: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What the labels of a period say, as it is kept: the digest of `body`, and the alerts in it."""
+
+    digest: str
+    body: Mapping[str, Any]
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        return tuple(Alert(**alert) for alert in self.body["alerts"])
+
+
+@step("find what is monitored")
+def find_monitored(bench: Workbench) -> int:
+    """The version in production by the record; MLflow is not asked. Raises: DataError when none is."""
+    case = bench.case.case
+    version = production_version(bench.ledger.events(case))
+    if version is None:
+        raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
+    return version
+
+
+def due_labels(bench: Workbench, version: int, period: str | None = None) -> list[str]:
+    """Served periods whose labels have come and are not yet on record with these labels, oldest first; or the one asked for.
+
+    Raises: DataError when that one was not served, or has no labels yet.
+    """
+    case, served = bench.case.case, served_periods(bench, version)
+    taken = set(bench.periods("labels"))
+    if period is not None:
+        if period not in served:
+            raise DataError(f"Version {version} of `{case}` has not scored {period}.", fix=f"Run: equipoise infer {case} --period {period}")
+        bench.newest("labels", period)
+        return [period]
+    events = monitored(bench, version)
+    return [
+        found
+        for found, body in served.items()
+        if found in taken and not is_monitored(events, version, found, bench.newest("labels", found)[0].digest, body["predictions"])
+    ]
+
+
+@step("join predictions with labels", task_run_name="labels of {period}")
+def labelled_predictions(bench: Workbench, version: int, period: str) -> Labelled:
+    """What a version answered in a period, beside the newest labels of it, by row id. Labels may have come for a part of the rows only."""
+    body, (labels, revision) = served_periods(bench, version)[period], bench.newest("labels", period)
+    features = body.get("snapshot") or bench.newest("features", period)[0].digest  # the rows that were scored
+    frame, target = labelled_rows(bench.case, bench.store.get_frame(features), bench.store.get_frame(labels.digest))
+    predictions = bench.store.get_frame(body["predictions"])
+    answers = predictions[[name for name in ("row_id", "y_pred", "y_score") if name in predictions]]
+    joined = frame.assign(y_true=target).merge(answers, on="row_id", validate="one_to_one")
+    answered = joined["y_pred"].notna()
+    rows = joined[answered].reset_index(drop=True)
+    rows["y_pred"] = rows["y_pred"].astype("int64" if bench.case.task == "binary" else "float64")
+    told = f"{period}: {len(joined):,} of {len(predictions):,} scored rows have a label"
+    say(told + (f", {int((~answered).sum()):,} of them no answer" if not answered.all() else "") + (f" (labels, revision {revision})" if revision > 1 else ""))
+    return Labelled(period, rows, labels.digest, body["predictions"], len(predictions), len(joined), int((~answered).sum()), body.get("revision", 1))
+
+
+@step("hold against what was accepted", task_run_name="judge {labelled.period}")
+def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortReport) -> Performance:
+    """The published report of a period beside the figures at acceptance and all earlier periods, kept in the store once for each state of
+    the labels. What is on record stands.
+    """
+    case, store = bench.case, bench.store
+    kept, key = performance_of(bench, version, labelled.period, labelled.labels, labelled.predictions)
+    if kept is not None:
+        return Performance(kept.digest, store.get_json(kept.digest))
+    registered = registration(bench.ledger.events(case.case), version)
+    assert registered is not None  # nothing else serves
+    evidence = bench.archive.evidence(registered.body["evidence"])
+    events = monitored(bench, version)
+    entries = newest_by_period(events).items()
+    before = {period: store.get_json(event.body["performance"]) for period, event in entries if period < labelled.period}
+    published = stored_report(report)
+    rows = records(report.frame())
+    found = watch(
+        bench.archive.report(evidence),
+        {period: one["report"]["rows"] for period, one in before.items()} | {labelled.period: rows},
+        look=len(events) + 1,
+        task=case.task,
+        primary=case.metrics.primary,
+        limits=case.limits,
+        min_support=case.cohorts.min_support,
+    )
+    estimates = estimates_of(bench, version, labelled.period, labelled.revision)
+    body = {
+        "period": labelled.period,
+        "version": version,
+        "labels": labelled.labels,
+        "predictions": labelled.predictions,
+        "rows": len(labelled.table),
+        "of": labelled.of,
+        "labelled": labelled.labelled,
+        "abstained": labelled.abstained,
+        "look": len(events) + 1,
+        "verdict": found.verdict,
+        "judged": [one.to_dict() for one in found.judged],
+        "alerts": [asdict(alert) for alert in found.alerts],
+        "estimates": scored(estimates, report.frame()) if estimates is not None and len(estimates) else None,
+        "label_drift": _label_drift(bench, evidence, labelled, [one["label_drift"] for one in before.values() if one["label_drift"]]),
+        "report": published,
+    }
+    digest = store.put_json(body)
+    _keep(bench, PERFORMANCE, key, digest, len(labelled.table), f"version {version} on {labelled.labels}", labelled.labels, labelled.predictions)
+    say(f"{labelled.period}: {found.verdict}" + "".join(f"\n  - {alert.severity}: {alert.reason}" for alert in found.alerts))
+    return Performance(digest, store.get_json(digest))
+
+
+def _label_drift(bench: Workbench, evidence: Mapping[str, Any], labelled: Labelled, before: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The target of the period's rows against that of the test rows, by the case's rule for drift; None for so few rows that it would tell
+    of one.
+    """
+    if len(labelled.table) < K:
+        return None
+    name, binary = bench.case.target.column, bench.case.task == "binary"
+
+    def target(values: "pd.Series[Any]") -> pd.DataFrame:
+        return pd.DataFrame({name: values.astype("int64").astype(str) if binary else values.astype("float64")})
+
+    accepted = Reference.of(target(bench.store.get_frame(evidence["predictions"])["y_true"]), {name: "categorical" if binary else "numeric"})
+    settings = bench.case.drift.model_copy(update={"limits": {}})
+    return accepted.compare(target(labelled.table["y_true"]), settings, level([one["alarm"] for one in before])).to_dict()
+
+
+@step("record as monitored")
+def record_monitored(bench: Workbench, version: int, performance: Performance) -> Event | None:
+    """Enter the period into the ledger, once for each state of its labels. Returns the entry, or None when it was there."""
+    body, primary = performance.body, bench.case.metrics.primary
+    row = next((one for one in body["report"]["rows"] if (one["cohort"], one["metric"]) == ("overall", primary)), {})
+    entry = {
+        **{name: body[name] for name in ("period", "labels", "predictions", "rows", "of", "verdict", "alerts")},
+        "performance": performance.digest,
+        "metric": primary,
+        **{name: row.get(name) for name in ("value", "low", "high")},
+    }
+    there = (version, body["period"], body["labels"], body["predictions"])
+    return bench.ledger.append_unless(bench.case.case, "monitored", version, entry, lambda events: is_monitored(events, *there), errands=ERRANDS)
+
+
+def month_of(bench: Workbench, performance: Performance) -> dict[str, Any]:
+    """A labelled period for who called the flow, JSON-ready."""
+    body = performance.body
+    overall = {one["metric"]: one for one in body["judged"] if one["cohort"] == "overall"}
+    return {
+        **{name: body[name] for name in ("period", "rows", "of", "labelled", "abstained", "verdict", "alerts", "labels")},
+        "performance": performance.digest,
+        "metric": bench.case.metrics.primary,
+        "cohorts": body["report"]["rows"],
+        "judged": body["judged"],
+        "since": (overall.get(bench.case.metrics.primary) or {}).get("since"),
+        "accepted": (overall.get(bench.case.metrics.primary) or {}).get("accepted"),
+        "estimates": body["estimates"],
+        "label_drifted": body["label_drift"] and body["label_drift"]["drifted"],
+    }
+
+
+@step("show what was monitored")
+def show_monitored(bench: Workbench, prefix: str) -> list[str]:
+    """Do every errand of the case's `monitored` entries: artifacts in Prefect under keys that begin with `prefix`, and a run in MLflow.
+    Returns: what still waits and why; empty when all is shown.
+    """
+    waiting: list[str] = []
+    for event, what in bench.ledger.errands(bench.case.case):
+        if event.kind != "monitored" or what not in ERRANDS or (what == "evaluation" and waiting):
+            continue
+        body = bench.store.get_json(event.body["performance"])
+        try:
+            if what == "evaluation":
+                _log(bench, event, body)
+            else:
+                _report(bench, event, body, f"{prefix}-{body['period']}")
+        except UnavailableError as error:
+            waiting.append(f"mlflow: {error}")
+            say("mlflow is not there: what is on record waits to be shown")
+        else:
+            bench.ledger.done(event, what)
+    return waiting
+
+
+def _log(bench: Workbench, event: Event, body: Mapping[str, Any]) -> None:
+    """A run in MLflow below the run that trained the version, unless a run already shows this entry."""
+    case, period, tag = bench.case.case, body["period"], f"{ENTRY}.{event.sequence}"
+    if bench.runs.tagged(case, tag, "shown") is not None:
+        return
+    registered = registration(bench.ledger.events(case), event.version or 0)
+    assert registered is not None  # nothing else serves
+    frame = StoredReport.of(body["report"]).frame()
+    known = {
+        f"{period}/{row['metric']}" + ("" if row["cohort"] == "overall" else f"/{row['cohort']}"): float(row["value"])
+        for row in frame[frame["verdict"] == "ok"].to_dict("records")
+    }
+    estimated = {f"{period}/estimate/{one['metric']}": one["value"] for one in body["estimates"] or () if one["cohort"] == "overall"}
+    bench.runs.log_child(
+        registered.body["run"],
+        f"evaluate {period}",
+        metrics=known | estimated,
+        tags={"equipoise.version": str(event.version), "equipoise.verdict": body["verdict"], tag: "shown", **flow_run()},
+        artifacts={
+            "reports/cohorts.json": json_bytes(body["report"]),
+            "reports/performance.json": json_bytes({name: value for name, value in body.items() if name != "report"}),
+            **{
+                f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case} v{event.version} in {period}")
+                for metric in bench.case.metric_names[:FIGURES]
+            },
+        },
+    )
+
+
+def _report(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
+    """A labelled period as artifacts: markdown, the table of all cohorts, and a link to the version in MLflow."""
+    case, period = bench.case.case, body["period"]
+    create_markdown_artifact(report_text(case, body), key=name, description=f"Version {event.version} of {case} on the labels of {period}")
+    rows = [
+        {"cohort": one["cohort"], "metric": one["metric"], "verdict": one["verdict"]}
+        | {f"{side} {what}": (one[side] or {}).get(what) for side in ("accepted", "latest", "since", "recent") for what in ("value", "low", "high")}
+        for one in body["judged"]
+    ]
+    create_table_artifact(rows, key=f"{name}-cohorts", description=f"Every cohort of {case} in {period}, beside what was accepted")
+    page = addresses.version_page(bench.home, case, event.version or 0)
+    text = f"{case} version {event.version} in MLflow"
+    create_link_artifact(page, link_text=text, key=f"{name}-mlflow", description=text)
+
+
+@step("estimate performance", task_run_name="estimate {period}")
+def estimate_performance(bench: Workbench, production: Any, period: str, rows: Callable[[], Iterable[pd.DataFrame]], revision: int = 1) -> Manifest | None:
+    """How good the version probably was in a period whose labels have not come, kept in the store once. None where nothing can be told: a
+    model without scores, or metrics that no estimate is known for.
+
+    production: what tasks.inference.find_production gave. rows: gives the period's rows part by part: the model's inputs, the cohorts'
+    columns, y_pred and y_score. revision: of the period's snapshot.
+    """
+    key = revision_key(f"v{production.version}-{period}", revision)
+    if (kept := bench.store.find(bench.case.case, ESTIMATE, key)) is not None:
+        return kept
+    answered = bounded((frame[frame["y_pred"].notna()] for frame in rows()), bench.case.seed)
+    try:
+        found = _estimator(bench, production).estimate(bench.case, answered) if len(answered) else None
+    except DataError as error:
+        say(f"{period}: no estimate of performance. {error.message}")
+        return None
+    if found is None or found.empty:
+        return None
+    digest = bench.store.put_json({"period": period, "version": production.version, "estimate": True, "rows": records(found)})
+    source = f"version {production.version}, estimated without labels"
+    kept = _keep(bench, ESTIMATE, key, digest, len(found), source, production.evidence, None)
+    overall = found[(found["cohort"] == "overall") & (found["metric"] == bench.case.metrics.primary)]
+    for one in overall.to_dict("records"):
+        say(f"{period}: {one['metric']} is estimated at {figure(one['value'], one['low'], one['high'])}, until labels come")
+    return kept
+
+
+def _keep(bench: Workbench, kind: str, key: str, digest: str, rows: int, source: str, parent: str, predictions: str | None) -> Manifest:
+    return bench.store.record(
+        Manifest(
+            stream=bench.case.case,
+            kind=kind,
+            key=key,
+            digest=digest,
+            rows=rows,
+            schema={},
+            source=source,
+            created=now(),
+            parent=parent,
+            extra={"predictions": predictions} if predictions else {},
+        )
+    )
+
+
+_fitted: dict[tuple[str, str], Calibrated | Losses] = {}
+"""The estimator that was asked for last: its fit takes up to a second, and a catch-up asks for it each period."""
+
+
+def _estimator(bench: Workbench, production: Any) -> Calibrated | Losses:
+    """What is fitted on the version's validation rows, which its evidence pins."""
+    asked = (production.evidence, bench.case.model_dump_json())
+    if asked not in _fitted:
+        evidence = bench.archive.evidence(production.evidence)
+        frame, target = bench.archive.rows(evidence)
+        chosen = (frame["row_id"].map(bench.archive.parts(evidence)) == "validation").to_numpy()
+        rows = predictions_table(production.candidate, frame[chosen].reset_index(drop=True), target[chosen].reset_index(drop=True))
+        made = Calibrated.fit(bench.case, rows) if bench.case.task == "binary" else Losses.fit(rows, production.kinds, bench.case.seed)
+        _fitted.clear()
+        _fitted[asked] = made
+    return _fitted[asked]

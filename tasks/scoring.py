@@ -1,0 +1,230 @@
+"""Step: score a snapshot's rows part by part, here or on the case's engine, with what the case asks for beside the answers."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from tasks.core.drift_summary import Summary, summarise
+from tasks.core.errors import IntegrityError
+from tasks.core.guards import Counts, Refusal, refusing, total
+from tasks.core.operations import Scoring
+from tasks.core.scoring import Batch, Kit, Model, Scores, fits, score_batch
+from tasks.io.engines import mapped
+from tasks.io.kits import find_kit, get_kit, put_kit
+from tasks.io.models import load
+from tasks.io.store import Digest, Store
+from tasks.io.workbench import Workbench
+from tasks.step import now, say, step
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every part is scored with. model, kit: digests. known: columns that may be there beside the model's. where: names the period in
+    messages. alone: whether no other part is scored at the same time; beside others each keeps to one thread. summary: whether to
+    summarise for drift.
+    """
+
+    root: Path
+    model: Digest
+    kit: Digest
+    settings: Scoring
+    known: frozenset[str]
+    where: str
+    alone: bool = True
+    summary: bool = True
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the source: its place, from 1, among so many, and its digest."""
+
+    place: int
+    of: int
+    digest: Digest
+
+    def named(self, job: Job) -> str:
+        """How messages name it."""
+        return job.where if self.of == 1 else f"part {self.place} of {self.of} of {job.where}"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the guards that refuse found in a part. broken: why it could not be read, if so."""
+
+    refusal: Refusal = field(default_factory=Refusal)
+    rows: int = 0
+    broken: str | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A scored part: the digest, rows and dtypes of its predictions, and what was counted. broken: why it could not be read, if so."""
+
+    predictions: Digest = ""
+    rows: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
+    strangers: dict[str, int] = field(default_factory=dict)
+    abstained: int = 0
+    summary: Summary | None = None
+    broken: str | None = None
+
+
+def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, where: str, model: Model | None = None, summary: bool = True) -> Scores:
+    """Score the snapshot of a digest with a version, as `scoring` of the case says; to be called in a flow. Nothing is put on record but
+    the version's kit, the first time.
+
+    where: names the snapshot in messages. model: the version's, where it is open already. summary: whether to summarise for drift.
+    Raises: DataError for rows that do not fit the model, or that a guard refuses; IntegrityError for a part that is corrupt, unless the
+    case skips such parts and others are left; as `tasks.core.scoring.make_kit`.
+    """
+    store, settings = bench.store, bench.case.scoring
+    kit = find_kit(store, bench.case.case, version, settings) or prepare(bench, version, evidence, model)
+    listed = store.parts(source)
+    pieces = [Piece(place, len(listed), digest) for place, (digest, _) in enumerate(listed, 1)]
+    known = frozenset({column.name for column in bench.dataset.columns} | {"row_id"})
+    job = Job(store.root, bench.archive.evidence(evidence)["model"], kit, settings, known, where, len(pieces) == 1 or settings.engine is None, summary)
+    if refusing(settings):
+        looked = [one for one in _each(look_at_part, pieces, job, model) if one.broken is None]
+        sum((one.refusal for one in looked), Refusal()).check(sum(one.rows for one in looked), where)
+    answered: list[Answered] = _each(score_part, pieces, job, model)
+    scored = [one for one in answered if one.broken is None]
+    left_out = tuple(one.broken for one in answered if one.broken is not None)
+    if not scored:
+        raise IntegrityError(f"no part of it can be read: {left_out[0]}.", where=where, fix=_RESTORE)
+    for broken in left_out:
+        say(f"left out: {broken}")
+    strangers: dict[str, int] = {}
+    for name, rows in (pair for one in scored for pair in one.strangers.items()):
+        strangers[name] = strangers.get(name, 0) + rows
+    return Scores(
+        predictions=store.join_parts([(one.predictions, one.rows) for one in scored]),
+        rows=sum(one.rows for one in scored),
+        columns=scored[0].columns,
+        counts=total(one.counts for one in scored),
+        strangers=strangers,
+        abstained=sum(one.abstained for one in scored),
+        left_out=left_out,
+        summary=Summary.joined([one.summary for one in scored if one.summary is not None]) if summary else None,
+        kit=kit,
+    )
+
+
+@step("prepare scoring", task_run_name="prepare scoring with version {version}")
+def prepare(bench: Workbench, version: int, evidence: Digest, model: Model | None) -> Digest:
+    """Make a version's kit, once for what the case asks for, and say what was measured. Returns its digest."""
+    digest = put_kit(bench.store, bench.case.case, version, bench.case.scoring, evidence=evidence, created=now(), model=model)
+    kit = get_kit(bench.store, digest)
+    if kit.interval is not None:
+        share, low, high = kit.interval.measured
+        say(f"intervals of {kit.interval.coverage:.4g}: +/- {kit.interval.half:.4g}; {share:.3f} of the test rows inside ({low:.3f} to {high:.3f})")
+    if kit.calibrator is not None:
+        told = ", ".join(f"{name} {before:.4f} -> {kit.calibrator.after[name]:.4f}" for name, before in kit.calibrator.before.items())
+        say(f"calibrated ({kit.calibrator.kind}), on the test rows: {told}")
+    return digest
+
+
+@step("look before scoring", task_run_name="look at part {piece.place} of {piece.of}")
+def look_at_part(piece: Piece, job: Job, model: Model | None = None) -> Looked:
+    """What the guards that refuse find in a part."""
+    found, kit = _opened(job, model)
+    refusal, rows, guards = Refusal(), 0, refusing(job.settings)
+    try:
+        for frame in _ahead(Store(job.root).batches(piece.digest, ["row_id", *found.inputs])):
+            fits(found.inputs, frame, job.known, piece.named(job))
+            refusal += Refusal.of(kit.guards, guards, frame)
+            rows += len(frame)
+    except IntegrityError as error:
+        return Looked(broken=_broken(piece, job, error))
+    return Looked(refusal, rows)
+
+
+@step("score", task_run_name="score part {piece.place} of {piece.of}")
+def score_part(piece: Piece, job: Job, model: Model | None = None) -> Answered:
+    """Verify a part, score it batch by batch, and keep its predictions. It may run on another machine that sees the same store."""
+    found, kit = _opened(job, model)
+    store, batches, inputs = Store(job.root), list[Batch](), list[pd.DataFrame]()
+    with nullcontext() if job.alone else threadpool_limits(1):
+        try:
+            for frame in _ahead(store.batches(piece.digest)):
+                fits(found.inputs, frame, job.known, piece.named(job))
+                batches.append(score_batch(found, kit, job.settings, frame))
+                inputs.append(frame[list(found.inputs)] if job.summary else frame.iloc[:0])
+        except IntegrityError as error:
+            return Answered(broken=_broken(piece, job, error))
+        rows = _joined([batch.rows for batch in batches])
+        strangers: dict[str, int] = {}
+        for name, count in (pair for batch in batches for pair in batch.strangers.items()):
+            strangers[name] = strangers.get(name, 0) + count
+        return Answered(
+            predictions=store.put_frame(rows),
+            rows=len(rows),
+            columns={str(name): str(dtype) for name, dtype in rows.dtypes.items()},
+            counts=total(batch.counts for batch in batches),
+            strangers=strangers,
+            abstained=sum(batch.abstained for batch in batches),
+            summary=_summarised(found, inputs, np.concatenate([batch.predicted for batch in batches])) if job.summary else None,
+        )
+
+
+@step("score here", task_run_name="{ask.name} of {job.where}")
+def here(ask: Any, pieces: Sequence[Piece], job: Job, model: Model | None) -> list[Any]:
+    """What a step says of each part, in this process and as one task: beside small parts, a task for each would take the most time."""
+    return [ask.fn(piece, job, model) for piece in pieces]
+
+
+def _each(ask: Any, pieces: Sequence[Piece], job: Job, model: Model | None) -> list[Any]:
+    """What a step says of each part: here, one after the other, or on the case's engine."""
+    if job.alone or job.settings.engine is None:
+        return here(ask, pieces, job, model)  # type: ignore[no-any-return]
+    return mapped(job.settings.engine, job.settings.workers, ask, pieces, job)
+
+
+def _opened(job: Job, model: Model | None) -> tuple[Model, Kit]:
+    if model is not None:
+        return model, get_kit(Store(job.root), job.kit)
+    return _kept(job.root, job.model, job.kit)
+
+
+@lru_cache(maxsize=1)
+def _kept(root: Path, model: Digest, kit: Digest) -> tuple[Model, Kit]:
+    """A model and its kit, opened once in a process that scores many parts."""
+    store = Store(root)
+    return load(store.get(model)), get_kit(store, kit)
+
+
+def _broken(piece: Piece, job: Job, error: IntegrityError) -> str:
+    """What to say of a part that is left out; where the case leaves none out, the error."""
+    if job.settings.corrupt_part == "refuse":
+        raise IntegrityError(f"{piece.named(job)} {error.message} Nothing was scored.", where=error.where, fix=error.fix) from error
+    return f"{piece.named(job)} ({error.where}) {error.message}"
+
+
+def _ahead(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The same frames, each read while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = reader.submit(next, frames, None)
+            yield frame
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _summarised(model: Model, inputs: Sequence[pd.DataFrame], predicted: NDArray[Any]) -> Summary:
+    kinds = dict(model.inputs)
+    return summarise(_joined(inputs).assign(prediction=predicted), {**kinds, "prediction": "numeric"})
+
+
+_RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."

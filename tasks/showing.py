@@ -1,0 +1,84 @@
+"""Step: show in MLflow and Evidently what the record says was served. They are views: what cannot be shown now waits, and is shown once."""
+
+from collections.abc import Sequence
+
+from tasks.core.errors import UnavailableError
+from tasks.core.review import Event, registration
+from tasks.io.emissions import EmissionsResult
+from tasks.io.pages_again import draw_carbon, draw_period, draw_quality
+from tasks.io.workbench import Workbench
+from tasks.step import flow_run, say, step
+
+DRAWN = {"served": draw_period, "monitored": draw_quality, "metered": draw_carbon}
+ENTRY = "equipoise.entry"
+"""Tags of an MLflow run: `equipoise.entry.17` says that it shows the ledger's entry 17."""
+
+
+@step("show what was served")
+def show_served(bench: Workbench, emissions: EmissionsResult) -> list[str]:
+    """Do every errand that the record has for the case. Returns: what still waits and why; empty when all is shown.
+
+    emissions: of the run of the flow that shows it.
+    """
+    waiting = []
+    errands = bench.ledger.errands(bench.case.case)
+    for what in ("evidently", "mlflow"):
+        events = [event for event, where in errands if where == what]
+        try:
+            if events and what == "evidently":
+                _draw(bench, events)
+            elif events:
+                _log(bench, events, emissions)
+        except UnavailableError as error:
+            waiting.append(f"{what}: {error}")
+            say(f"{what} is not there: what is on record waits to be shown")
+    return waiting
+
+
+def must_be_shown(case: str, waiting: Sequence[str]) -> None:
+    """A run that left something to be shown is not complete. Raises: UnavailableError that says what waits and where."""
+    if waiting:
+        raise UnavailableError(
+            f"All that was due is scored and on record, but not all of it could be shown: {'; '.join(waiting)}.",
+            where=case,
+            fix=f"Start what is missing, then run: equipoise infer {case}. It shows what waits, once, and scores nothing again.",
+        )
+
+
+def _draw(bench: Workbench, events: Sequence[Event]) -> None:
+    """A page in Evidently for each entry."""
+    for event in events:
+        DRAWN[event.kind](bench, event)
+        bench.ledger.done(event, "evidently")
+
+
+def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) -> None:
+    """A run in MLflow for the periods that a version served, below the run that trained it: rows, drift, energy and emissions."""
+    case, record = bench.case.case, bench.ledger.events(bench.case.case)
+    for version in sorted({event.version or 0 for event in events}):
+        own = [event for event in events if event.version == version]
+        new = [event.body for event in own if bench.runs.tagged(case, f"{ENTRY}.{event.sequence}", "shown") is None]
+        registered = registration(record, version)
+        assert registered is not None  # nothing else serves
+        if new:
+            periods = [str(body["period"]) for body in new]
+            rows = sum(int(body["rows"]) for body in new)
+            bench.runs.log_child(
+                registered.body["run"],
+                f"infer {' to '.join(dict.fromkeys((periods[0], periods[-1])))}",
+                metrics={
+                    "emissions_kg": emissions.kg,
+                    "energy_kwh": emissions.kwh,
+                    "emissions_kg_per_1000_predictions": None if emissions.kg is None else emissions.kg / rows * 1000,
+                    **{f"{body['period']}/rows": body["rows"] for body in new},
+                    **{f"{body['period']}/drift_share": body["share"] for body in new},
+                },
+                tags={
+                    "equipoise.version": str(version),
+                    **{f"{ENTRY}.{event.sequence}": "shown" for event in own},
+                    **emissions.tags,
+                    **flow_run(),
+                },
+            )
+        for event in own:
+            bench.ledger.done(event, "mlflow")

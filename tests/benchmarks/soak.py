@@ -1,0 +1,193 @@
+"""Scores period after period of boston through real servers, a worker and a schedule, and looks at what grows. As JSON lines.
+
+    python tests/benchmarks/soak.py [PERIODS] [--kill]
+
+The case has as many simulated months as there are periods. `infer/boston` runs on an interval; a period comes when the one before is on
+record. Each line is a period: seconds of its run, and of the servers and the worker together: resident megabytes, open files, threads.
+The last line holds the ends against the beginnings. --kill: from time to time a process is killed with -9: the flow, the worker.
+Two hundred periods take an hour or more, most of it the start of each run's process.
+"""
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tasks.io.home import PROJECT, Home, quiet_environment
+
+INTERVAL = 10
+"""Seconds between two scheduled runs."""
+
+
+def project(folder: Path, periods: int) -> Path:
+    """A project with boston and so many months to score after the first."""
+    for name in ("catalog", "configs"):
+        shutil.copytree(PROJECT / name, folder / name)
+    shutil.copytree(PROJECT / "data/raw", folder / "data/raw")
+    path = folder / "configs/boston.yaml"
+    text = path.read_text(encoding="utf-8")
+    start = text.index("    drifts:\n")
+    text = text[:start] + text[text.index("\nsplit:") :]  # nothing moves: what grows is ours
+    path.write_text(text.replace("first: 2024-01\n    months: 8", f"first: 2000-01\n    months: {periods + 1}"), encoding="utf-8")
+    return folder
+
+
+def ports() -> Any:
+    """Three free ports."""
+    from tasks.io.servers import Ports
+
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in taken:
+            one.bind(("127.0.0.1", 0))
+        return Ports(*(one.getsockname()[1] for one in taken))
+
+
+def family(services: Any) -> list[psutil.Process]:
+    """The servers and the worker with their children, without the runs of flows."""
+    found = []
+    for child in services._children:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(child.process.pid)
+            found += [process, *(one for one in process.children(recursive=True) if "flow_engine" not in " ".join(one.cmdline()))]
+    return found
+
+
+def weight(services: Any) -> dict[str, float]:
+    """What the processes hold now."""
+    total: Counter[str] = Counter()
+    for process in family(services):
+        with contextlib.suppress(psutil.Error):
+            total["megabytes"] += process.memory_info().rss / 1e6
+            total["files"] += process.num_fds()
+            total["threads"] += process.num_threads()
+    return {name: round(value) for name, value in total.items()}
+
+
+def say(**line: Any) -> None:
+    print(json.dumps(line), flush=True)  # noqa: T201
+
+
+def main() -> None:
+    """Print one line for each period and one for the whole."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("periods", nargs="?", type=int, default=200)
+    asked.add_argument("--kill", action="store_true")
+    options = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="equipoise-soak-") as folder:
+        os.environ |= {"EQUIPOISE_PROJECT": str(project(Path(folder), options.periods)), "EQUIPOISE_HOME": f"{folder}/home"}
+        os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+        home = Home.from_environment()
+        quiet_environment(home)
+        from tasks.io.servers import Services
+
+        with Services(home, ports()) as services:
+            services.start()
+            soak(home, services, options.periods, kill=options.kill)
+
+
+def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
+    """Prepare a model, then let the schedule score."""
+    from tasks.core.case import shift_period
+    from tasks.io.workbench import Workbench
+
+    environment = os.environ | services.environment
+
+    def run(*command: str) -> None:
+        subprocess.run([sys.executable, "-m", "flows.cli", *command], check=True, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
+
+    run("snapshot", "boston", "--period", "2000-01")
+    run("train", "boston")
+    subprocess.run([sys.executable, "-c", APPROVE], check=True, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
+    run("promote", "boston", "1")
+    os.environ |= services.environment
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    from tasks.snapshots import take_snapshots
+
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("infer/boston")
+        for schedule in deployment.schedules:
+            client.delete_deployment_schedule(deployment.id, schedule.id)
+        client.create_deployment_schedules(deployment.id, [(IntervalSchedule(interval=dt.timedelta(seconds=INTERVAL)), True)])
+    bench = Workbench.open("boston")
+    lines = []
+    for number in range(1, periods + 1):
+        period = shift_period("2000-01", number)
+        take_snapshots.fn(bench, period)
+        began = time.monotonic()
+        killed = strike(services, number) if kill else None
+        while not any(event.kind == "served" and event.body["period"] == period for event in bench.ledger.events("boston")):
+            time.sleep(0.2)
+            if time.monotonic() - began > 600:
+                raise SystemExit(f"{period} was not scored in ten minutes; see {home.root}/logs")
+        lines.append({"period": period, "seconds": round(time.monotonic() - began, 2), **weight(services), **({"killed": killed} if killed else {})})
+        say(**lines[-1])
+    settle(bench, periods)
+    ends = max(5, periods // 10)
+    head, tail = lines[5 : 5 + ends], lines[-ends:]
+    growth = {
+        name: round(statistics.median(line[name] for line in tail) / statistics.median(line[name] for line in head), 3)
+        for name in ("seconds", "megabytes", "files", "threads")
+    }
+    metered = [event.body for event in bench.ledger.events("boston") if event.kind == "metered" and event.body["flow"] == "infer"]
+    runs = [body["seconds"] for body in metered if body["rows"]]
+    growth["seconds of the flow"] = round(statistics.median(runs[-ends:]) / statistics.median(runs[:ends]), 3)
+    served = Counter(event.body["period"] for event in bench.ledger.events("boston") if event.kind == "served")
+    say(work=f"{periods} periods by schedule", periods=len(served), twice=[period for period, count in served.items() if count > 1], growth=growth)
+
+
+def strike(services: Any, number: int) -> str | None:
+    """Kill something every fifth period: by turns the run of the flow in its middle, and the worker, which is started again."""
+    if number % 5:
+        return None
+    if number % 10:
+        for _ in range(300):
+            for process in psutil.process_iter(["cmdline"]):
+                if "flow_engine" in " ".join(process.info["cmdline"] or ()) and process.cpu_times().user > 5:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.send_signal(signal.SIGKILL)
+                        return "flow"
+            time.sleep(0.1)
+        return None
+    worker = next(child for child in services._children if child.name == "worker")
+    os.killpg(worker.process.pid, signal.SIGKILL)
+    worker.process.wait()
+    services._children.remove(worker)
+    services._spawn("worker", ["prefect", "worker", "start", "--pool", "equipoise", "--type", "process", "--name", "equipoise"], services.environment)
+    return "worker"
+
+
+def settle(bench: Any, periods: int) -> None:
+    """Wait until all that is on record is shown."""
+    for _ in range(300):
+        if not bench.ledger.errands("boston") and len(bench.workspace.runs("boston")) >= periods:
+            return
+        time.sleep(1)
+    raise SystemExit(f"{len(bench.ledger.errands('boston'))} entries are not shown")
+
+
+APPROVE = """
+from tasks.io.workbench import Workbench
+from tasks.promotion import simulated_review
+simulated_review(Workbench.open("boston"), 1, reviewer="Soak", notes="No person looked at this.")
+"""
+
+
+if __name__ == "__main__":
+    main()

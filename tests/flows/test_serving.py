@@ -1,0 +1,178 @@
+"""Periods are scored once each, whatever comes: corrections, lost parts, servers that are away, ranges, a stop. On real parts, with a Prefect server."""
+
+from functools import partialmethod
+
+import pandas as pd
+import pytest
+
+from tasks.core.errors import CaseError, DataError, UnavailableError
+from tasks.io.status import status_of
+from tasks.io.store import Store
+from tasks.io.workbench import Workbench
+from tests.conftest import enrol, review
+
+pytestmark = pytest.mark.usefixtures("prefect", "home")
+
+
+@pytest.fixture
+def production(version_1, project):
+    """Version 1 in production; nothing is scored yet."""
+    from flows.promote import promote
+
+    enrol(project)
+    review("loans", 1)
+    promote("loans", 1)
+    return project
+
+
+def served(bench):
+    return [event for event in bench.ledger.events("loans") if event.kind == "served"]
+
+
+def rows(bench):
+    return dict(status_of(bench).rows)
+
+
+def correct(project, month, **columns):
+    """Other values in a month of the source, taken as a revision."""
+    from flows.snapshot import snapshot
+
+    table = pd.read_csv(project / "loans.csv")
+    inside = table["month"].str.startswith(month)
+    for name, change in columns.items():
+        table.loc[inside, name] = change(table.loc[inside, name])
+    table.to_csv(project / "loans.csv", index=False)
+    snapshot("loans", revise=True)
+
+
+def test_a_corrected_month_is_scored_again_beside_what_was_served(production):
+    """The first scores, their page and their entry stand; the correction has its own of each, and says so. What is not corrected is not
+    scored again, and the same correction is scored once.
+    """
+    from flows.infer import infer
+
+    infer("loans")
+    bench = Workbench.open("loans")
+    first = bench.store.get_frame(bench.store.find("loans", "predictions", "v1-2024-02").digest)
+    correct(production, "2024-02", income=lambda values: values + 30_000)
+    for _ in range(2):
+        infer("loans")
+    entries = [(event.body["period"], event.body["revision"], event.body["drifted"]) for event in served(bench)]
+    assert entries == [("2024-02", 1, False), ("2024-03", 1, False), ("2024-02", 2, True)]
+    again = bench.store.get_frame(bench.store.find("loans", "predictions", "v1-2024-02-r2").digest)
+    pd.testing.assert_frame_equal(bench.store.get_frame(bench.store.find("loans", "predictions", "v1-2024-02").digest), first)
+    assert again["y_pred"].ne(first["y_pred"]).any()
+    assert again["row_id"].equals(first["row_id"])
+    assert len(bench.workspace.runs("loans")) == 3 + 3  # a page a scoring, and one for the energy of the training and of each run that scored
+    assert rows(bench)["scored again"] == "2024-02 (revision 2)"
+    [drift] = [event.body for event in bench.ledger.events("loans") if event.kind == "incident" and event.body["kind"] == "drift"]
+    assert drift["period"] == "2024-02"
+
+
+def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, monkeypatch):
+    """With `corrupt_part: skip` the rest is scored and the month is marked; while the part is lost nothing is added; restored, the whole
+    month is scored once, and the record shows both.
+    """
+    from flows.infer import infer
+
+    case = production / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {corrupt_part: skip}\n", encoding="utf-8")
+    monkeypatch.setattr(Store, "put_parts", partialmethod(Store.put_parts, rows=200))
+    correct(production, "2024-02", amount=lambda values: values + 0.01)
+    bench = Workbench.open("loans")
+    source, _ = bench.newest("features", "2024-02")
+    [_, (lost, _), _] = bench.store.parts(source.digest)
+    whole = bench.store.path(lost).read_bytes()
+    bench.store.path(lost).chmod(0o600)
+    bench.store.path(lost).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for _ in range(2):
+        infer("loans", "2024-02")
+    [entry] = served(bench)
+    assert (entry.body["rows"], len(entry.body["missing_parts"])) == (400, 1)
+    assert rows(bench)["partial"] == "2024-02 lacks 1 part(s)"
+    bench.store.path(lost).write_bytes(whole)
+    for _ in range(2):
+        infer("loans", "2024-02")
+    assert [(event.body["rows"], len(event.body["missing_parts"])) for event in served(bench)] == [(400, 1), (600, 0)]
+    assert "partial" not in rows(bench)
+    assert bench.store.find("loans", "predictions", "v1-2024-02-r2").rows == 600
+
+
+def test_while_mlflow_is_away_scoring_goes_on_and_the_rest_waits(production, monkeypatch):
+    """The model comes from the store, both months are scored and on record, and the run fails, saying what waits. The next run shows it in
+    MLflow, each month once, and scores nothing.
+    """
+    from flows.infer import infer
+    from tasks.io.registry import Registry
+    from tasks.io.runs import Runs
+
+    def away(*_, **__):
+        raise UnavailableError("MLflow does not answer.", where="mlflow", fix="Start it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.step.RETRIES", ())
+        for adapter, verb in ((Registry, "alias"), (Registry, "fetch_model"), (Registry, "version"), (Runs, "tagged"), (Runs, "log_child")):
+            patch.setattr(adapter, verb, away)
+        with pytest.raises(UnavailableError, match=r"on record, but not all of it could be shown: mlflow.*equipoise infer loans"):
+            infer("loans")
+        bench = Workbench.open("loans")
+        assert [event.body["period"] for event in served(bench)] == ["2024-02", "2024-03"]
+        assert "mlflow" in rows(bench)["not shown yet"]
+    before = len(served(bench))
+    for _ in range(2):
+        infer("loans")
+    assert len(served(bench)) == before
+    assert bench.ledger.errands("loans") == []
+    for event in served(bench):
+        assert bench.runs.tagged("loans", f"equipoise.entry.{event.sequence}", "shown")
+    experiment = bench.runs.experiment("loans")
+    found = bench.runs.store.find(lambda client: client.search_runs([experiment], "attributes.run_name = 'infer 2024-02 to 2024-03'"))
+    assert len(found) == 1
+
+
+def test_a_range_is_scored_in_order_and_what_makes_no_range_is_refused(production):
+    """A range may reach back before the training; what is in it and on record is told and not scored again."""
+    from flows.infer import infer
+
+    result = infer("loans", first="2024-01", last="2024-02")
+    assert [month["period"] for month in result["months"]] == ["2024-01", "2024-02"]
+    again = infer("loans", first="2024-02")
+    assert [month["period"] for month in again["months"]] == ["2024-02", "2024-03"]
+    assert [event.body["period"] for event in served(Workbench.open("loans"))] == ["2024-01", "2024-02", "2024-03"]
+    with pytest.raises(CaseError, match="ends with 2024-01, before it begins with 2024-03"):
+        infer("loans", first="2024-03", last="2024-01")
+    with pytest.raises(CaseError, match="a range as well"):
+        infer("loans", "2024-02", first="2024-01")
+    with pytest.raises(DataError, match=r"no features snapshot of 2025-01 .* There are 2024-01 to 2024-03"):
+        infer("loans", first="2025-01")
+
+
+def test_a_refused_month_is_an_incident_and_those_before_it_stand(production):
+    """A guard that refuses stops at the month that it refuses, names column, rows and what to do, and tells it as bad data."""
+    from flows.infer import infer
+
+    case = production / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {outside: refuse}\n", encoding="utf-8")
+    correct(production, "2024-03", income=lambda values: values.where(values.index % 100 > 0, 1e7))
+    correct(production, "2024-02", income=lambda values: values.clip(20_000, 60_000), amount=lambda values: values.clip(2_000, 20_000))
+    bench = Workbench.open("loans")
+    with pytest.raises(DataError, match=r"2024-03.*income"):
+        infer("loans")
+    assert [event.body["period"] for event in served(bench)] == ["2024-02"]
+    found = [event.body for event in bench.ledger.events("loans") if event.kind == "incident"]
+    assert [(one["period"], one["severity"]) for one in found if one["kind"] == "data quality" and one["subject"] == "refused"] == [("2024-03", "critical")]
+    assert bench.store.find("loans", "predictions", "v1-2024-03-r2") is None
+
+
+def test_a_case_that_was_stopped_is_not_scored_until_it_is_resumed(production):
+    """The stop and the resumption are on record with their reasons."""
+    from flows.infer import infer
+    from tasks.alerts import resume_scoring
+
+    bench = Workbench.open("loans")
+    bench.ledger.append("loans", "stopped", 1, {"incident": 3, "by": "rule", "why": "Every prediction is late."})
+    with pytest.raises(DataError, match=r"stopped on .*Every prediction is late\..*equipoise resume loans"):
+        infer("loans")
+    assert rows(bench)["stopped"].endswith("Every prediction is late.")
+    resume_scoring.fn(bench, "The clock was mended.")
+    assert len(infer("loans")["months"]) == 2
