@@ -23,22 +23,22 @@ def take_snapshots(bench: Workbench, period: str | None = None, *, revise: bool 
     Labels come `labels_after` periods later than features: those of that earlier period are taken. The month that is not over yet is
     left out. revise: where the source now says something else than the newest snapshot of a period, take a further revision beside it.
 
-    Returns: the features' manifests, oldest first, and how many snapshots are new. Raises: ConflictError when the source says something
+    Returns: the features' manifests, oldest first, and of how many periods something is new. Raises: ConflictError when the source says something
     else and `revise` is not given.
     """
     months, later = _months(bench, period), bench.case.periods.labels_after
     label_columns = bench.dataset.labels
-    taken, fresh = [], 0
+    taken, fresh = [], set[str]()
     for name, frame in months.items():
         if period in (None, name):
             features = frame.drop(columns=[column for column in label_columns if column in frame])
             manifest, new = _record(bench, "features", name, features, revise=revise)
             taken.append(manifest)
-            fresh += new
+            fresh |= {name} if new else set()
         if shift_period(name, later) == period or (period is None and shift_period(name, later) in months):
             labels = frame[["row_id", *(column for column in label_columns if column in frame)]]
-            fresh += _record(bench, "labels", name, labels, revise=revise)[1]
-    return taken, fresh
+            fresh |= {name} if _record(bench, "labels", name, labels, revise=revise)[1] else set()
+    return taken, len(fresh)
 
 
 def _record(bench: Workbench, kind: str, period: str, table: pd.DataFrame, *, revise: bool) -> tuple[Manifest, bool]:

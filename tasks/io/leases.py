@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.core.errors import UnavailableError
-from tasks.io.ledger import Ledger
+from tasks.io.ledger import Ledger, create_tables
 
 BEAT = 2.0
 """Seconds between two beats of a holder."""
@@ -45,7 +45,7 @@ def lease(ledger: Ledger, case: str, work: str) -> Iterator[bool]:
     """
     holder = f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}:{uuid.uuid4().hex}"
     try:
-        _metadata.create_all(ledger.engine)
+        create_tables(_metadata, ledger.engine)
         held = _take(ledger.engine, case, work, holder)
     except SQLAlchemyError as error:
         raise UnavailableError(f"The lease of {work} cannot be had: {error.args[0]}.", where=case, fix="Check the ledger's database, and try again.") from error

@@ -44,6 +44,14 @@ _errands = sa.Table(
 )
 
 
+def create_tables(metadata: sa.MetaData, engine: sa.Engine) -> None:
+    """Make the tables that are not there. Raises: SQLAlchemyError when the database does not let us."""
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError:
+        metadata.create_all(engine)  # another process made one since we looked
+
+
 class Ledger:
     """Appends events and reads them back verified.
 
@@ -58,7 +66,7 @@ class Ledger:
     def engine(self) -> sa.Engine:
         try:
             engine = sa.create_engine(self.url)
-            _metadata.create_all(engine)
+            create_tables(_metadata, engine)
         except (SQLAlchemyError, ImportError, OSError) as error:
             raise self._unavailable(error) from error
         return engine

@@ -274,7 +274,7 @@ class Workspace:
         if after != before:
             _replace(dashboard, json.dumps(after))
         if (offered, lines) != (shown["panels"], shown["lines"]):
-            _replace(memory, json.dumps({"panels": offered, "lines": lines}))
+            _replace(memory, json.dumps({"panels": offered, "lines": lines}).replace("<", "\\u003c"))  # names of cohorts, should anybody open it as a page
 
 
 def _run_of(case: str, name: str) -> str:

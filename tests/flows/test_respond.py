@@ -227,14 +227,14 @@ def test_what_is_on_record_is_raised_once_whatever_stopped_the_run(project):
     bench.ledger.append("loans", "monitored", 1, {"period": "2024-02", "alerts": [asdict(worse())]})
     for _ in range(2):
         raise_recorded(bench, 1)
-    assert [body["key"] for body in entered(bench, "incident")] == ["v1 drift", "v1 drift", "v1 performance: accuracy"]
+    assert [body["key"] for body in entered(bench, "incident")] == ["v1 drift", "v1 drift", "v1 performance"]
     bench.ledger.append("loans", "monitored", 1, {"period": "2024-03", "alerts": []})
     unlike = Alert("data quality", "warning", "2024-07", "amount is outside in 90 of 600 rows.", "amount outside")
     bench.ledger.append("loans", "served", 1, {**month, "period": "2024-07", "drifted": False, "alerts": [asdict(unlike)]})
     for _ in range(2):
         raise_recorded(bench, 1)
-    assert [body["key"] for body in entered(bench, "resolved")] == ["v1 drift", "v1 drift", "v1 performance: accuracy"]
-    assert [body["key"] for body in entered(bench, "incident")][3:] == ["v1 data quality: amount outside"]
+    assert [body["key"] for body in entered(bench, "resolved")] == ["v1 drift", "v1 drift", "v1 performance"]
+    assert [body["key"] for body in entered(bench, "incident")][3:] == ["v1 data quality"]
 
 
 def test_an_event_that_a_crash_swallowed_is_emitted_under_the_same_id(project, monkeypatch):
