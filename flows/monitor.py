@@ -14,6 +14,7 @@ from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
 from tasks.monitoring import due_labels, find_monitored, judge, labelled_predictions, month_of, record_monitored, show_monitored
 from tasks.reports import key
+from tasks.showing import show_served
 from tasks.step import say
 
 
@@ -40,7 +41,7 @@ def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, An
             months.append(month_of(bench, performance))
         raise_recorded(bench, version)
         announce(bench)
-        waiting = show_monitored(bench, key(case, "monitor")) if held else []
+        waiting = [*show_monitored(bench, key(case, "monitor")), *show_served(bench)] if held else []
     if waiting:
         raise UnavailableError(
             f"What is on record could not be shown everywhere: {'; '.join(waiting)}", fix=f"It is shown by the next run: equipoise monitor {case}"

@@ -199,7 +199,8 @@ def record_monitored(bench: Workbench, version: int, performance: Performance) -
         **{name: row.get(name) for name in ("value", "low", "high")},
     }
     there = (version, body["period"], body["labels"], body["predictions"])
-    return bench.ledger.append_unless(bench.case.case, "monitored", version, entry, lambda events: is_monitored(events, *there), errands=ERRANDS)
+    errands = (*ERRANDS, "evidently")
+    return bench.ledger.append_unless(bench.case.case, "monitored", version, entry, lambda events: is_monitored(events, *there), errands=errands)
 
 
 def month_of(bench: Workbench, performance: Performance) -> dict[str, Any]:

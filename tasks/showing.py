@@ -1,10 +1,12 @@
 """Step: show in MLflow and Evidently what the record says was served. They are views: what cannot be shown now waits, and is shown once."""
 
+import time
 from collections.abc import Sequence
 
 from tasks.core.errors import UnavailableError
 from tasks.core.review import Event, registration
 from tasks.io.emissions import EmissionsResult
+from tasks.io.leases import lease
 from tasks.io.pages_again import draw_carbon, draw_period, draw_quality
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, say, step
@@ -15,11 +17,20 @@ ENTRY = "equipoise.entry"
 
 
 @step("show what was served")
-def show_served(bench: Workbench, emissions: EmissionsResult) -> list[str]:
-    """Do every errand that the record has for the case. Returns: what still waits and why; empty when all is shown.
+def show_served(bench: Workbench, emissions: EmissionsResult | None = None) -> list[str]:
+    """Do every errand that the record has for the case, one process at a time. Returns: what still waits and why; empty when all is shown.
 
-    emissions: of the run of the flow that shows it.
+    emissions: of the run of the flow that shows it; without them only Evidently's pages are made.
     """
+    while bench.ledger.errands(bench.case.case):
+        with lease(bench.ledger, bench.case.case, "show") as held:
+            if held:
+                return _show(bench, emissions)
+        time.sleep(1)  # another run shows it, perhaps without what this one has just entered
+    return []
+
+
+def _show(bench: Workbench, emissions: EmissionsResult | None) -> list[str]:
     waiting = []
     errands = bench.ledger.errands(bench.case.case)
     for what in ("evidently", "mlflow"):
@@ -27,7 +38,7 @@ def show_served(bench: Workbench, emissions: EmissionsResult) -> list[str]:
         try:
             if events and what == "evidently":
                 _draw(bench, events)
-            elif events:
+            elif events and emissions is not None:
                 _log(bench, events, emissions)
         except UnavailableError as error:
             waiting.append(f"{what}: {error}")
