@@ -31,7 +31,7 @@ from tasks.io.leases import lease
 from tasks.io.scored import scored_parts
 from tasks.io.workbench import Workbench
 from tasks.monitoring import estimate_performance
-from tasks.reports import report_served
+from tasks.reports import report_served, show_progress
 from tasks.scoring import score
 from tasks.showing import must_be_shown, show_served
 from tasks.step import say
@@ -50,7 +50,7 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
     found = due_periods(bench, production, asked)
     waited = wait_for_cleaner_power(bench, "infer") if found else None
     with track(country=bench.case.carbon.country, name="infer") as meter:
-        for due in found:
+        for number, due in enumerate(found, start=1):
             with lease(bench.ledger, case, f"infer {due.period}") as held:
                 if not held:
                     say(f"{due.period} is being scored by another run, which goes on from there")
@@ -62,6 +62,7 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
                 except DataError as error:
                     raise_refused(bench, version, due.period, error)
                     raise
+            show_progress(case, number, len(found))
     raise_recorded(bench, version)
     raise_staleness(bench, version)
     announce(bench)

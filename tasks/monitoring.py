@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.alerts import Alert
 from tasks.core.case import revision_key
@@ -232,7 +232,7 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
         body = bench.store.get_json(event.body["performance"])
         try:
             if what == "evaluation":
-                _log(bench, event, body)
+                _log(bench, event, body, f"{prefix}-{body['period']}")
             else:
                 _report(bench, event, body, f"{prefix}-{body['period']}")
         except UnavailableError as error:
@@ -243,8 +243,8 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
     return waiting
 
 
-def _log(bench: Workbench, event: Event, body: Mapping[str, Any]) -> None:
-    """A run in MLflow below the run that trained the version, unless a run already shows this entry."""
+def _log(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
+    """A run in MLflow below the run that trained the version, unless a run already shows this entry; its pictures in Prefect."""
     case, period, tag = bench.case.case, body["period"], f"{ENTRY}.{event.sequence}"
     if bench.runs.tagged(case, tag, "shown") is not None:
         return
@@ -256,7 +256,8 @@ def _log(bench: Workbench, event: Event, body: Mapping[str, Any]) -> None:
         for row in frame[frame["verdict"] == "ok"].to_dict("records")
     }
     estimated = {f"{period}/estimate/{one['metric']}": one["value"] for one in body["estimates"] or () if one["cohort"] == "overall"}
-    bench.runs.log_child(
+    pictures = bench.case.metric_names[:FIGURES]
+    run = bench.runs.log_child(
         registered.body["run"],
         f"evaluate {period}",
         metrics=known | estimated,
@@ -264,12 +265,12 @@ def _log(bench: Workbench, event: Event, body: Mapping[str, Any]) -> None:
         artifacts={
             "reports/cohorts.json": json_bytes(body["report"]),
             "reports/performance.json": json_bytes({name: value for name, value in body.items() if name != "report"}),
-            **{
-                f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case} v{event.version} in {period}")
-                for metric in bench.case.metric_names[:FIGURES]
-            },
+            **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case} v{event.version} in {period}") for metric in pictures},
         },
     )
+    for metric in pictures:
+        where = f"{addresses.page(bench.home, 'mlflow')}/get-artifact?path=figures/{metric}.png&run_uuid={run}"
+        create_image_artifact(where, key=f"{name}-{metric.replace('_', '-')}", description=f"{metric} of every cohort of {case} in {period}, from MLflow")
 
 
 def _report(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_progress_artifact, create_table_artifact
 
 from tasks.core.card import figure, plain, table
 from tasks.core.case import revision_key
@@ -50,6 +50,12 @@ def report_training(bench: Workbench, training: Mapping[str, Any], frames: Mappi
         create_table_artifact(training["sweep"], key=key(case, "sweep"), description=f"What the sweep of {case} found on validation")
     create_table_artifact(records(frames[chosen]), key=key(case, "cohorts"), description=f"{chosen} on every cohort, on test")
     _link(key(case, "mlflow"), addresses.version_page(bench.home, case, version), f"{case} version {version} in MLflow")
+
+
+def show_progress(case: str, done: int, of: int) -> None:
+    """How many of the periods that were due are scored, in Prefect's page; nothing for a single one."""
+    if of > 1:
+        create_progress_artifact(100.0 * done / of, key=key(case, "progress"), description=f"{done} of {of} periods of {case} scored")
 
 
 @step("leave the reports of what was served")

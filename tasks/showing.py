@@ -1,8 +1,10 @@
 """Step: show in MLflow and Evidently what the record says was served. They are views: what cannot be shown now waits, and is shown once."""
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 
+from tasks.core.carbon import budget
 from tasks.core.errors import UnavailableError
 from tasks.core.review import Event, registration
 from tasks.io.emissions import EmissionsResult
@@ -81,6 +83,7 @@ def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) 
                     "emissions_kg": emissions.kg,
                     "energy_kwh": emissions.kwh,
                     "emissions_kg_per_1000_predictions": None if emissions.kg is None else emissions.kg / rows * 1000,
+                    **_year(bench, record),
                     **{f"{body['period']}/rows": body["rows"] for body in new},
                     **{f"{body['period']}/drift_share": body["share"] for body in new},
                 },
@@ -93,3 +96,10 @@ def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) 
             )
         for event in own:
             bench.ledger.done(event, "mlflow")
+
+
+def _year(bench: Workbench, record: Sequence[Event]) -> dict[str, float]:
+    """What the case has emitted this year, and the share of its budget where it has one."""
+    limit = bench.case.carbon.budget_kg
+    used = budget(record, limit or 1.0, dt.datetime.now(dt.UTC).date())
+    return {"year_to_date_kg": used.spent_kg, **({"year_to_date_budget_share": used.share} if limit else {})}

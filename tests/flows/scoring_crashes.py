@@ -51,7 +51,7 @@ def without_servers() -> None:
 
     emissions._started = lambda *_: (None, "not measured here")
     alerts._emit = lambda name, case, identity, payload: leave(key=f"{name} {identity}")
-    for name in ("create_markdown_artifact", "create_table_artifact", "create_link_artifact"):
+    for name in ("create_markdown_artifact", "create_table_artifact", "create_link_artifact", "create_progress_artifact"):
         setattr(reports, name, leave)
 
 

@@ -106,7 +106,7 @@ def test_months_are_judged_once_beside_what_was_accepted_and_estimated(served):
 
 
 def test_what_was_found_is_shown_in_prefect_and_in_the_terminal_and_no_name_is_markup(served, capsys):
-    """Markdown, table and link for each month, a table in the terminal; a category that is a script stays text."""
+    """Markdown, table, pictures and link for each month, a table in the terminal; a category that is a script stays text."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
@@ -117,7 +117,9 @@ def test_what_was_found_is_shown_in_prefect_and_in_the_terminal_and_no_name_is_m
     result = monitor("loans", "2024-03")
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_="loans-monitor-2024-03%")), limit=200)
-    assert {artifact.key for artifact in found} == {"loans-monitor-2024-03", "loans-monitor-2024-03-cohorts", "loans-monitor-2024-03-mlflow"}
+    left = ("", "-cohorts", "-mlflow", "-accuracy", "-balanced-accuracy")
+    assert {artifact.key for artifact in found} == {f"loans-monitor-2024-03{name}" for name in left}
+    assert {artifact.type for artifact in found} == {"markdown", "table", "image"}
     text = next(artifact.data for artifact in found if artifact.key == "loans-monitor-2024-03")
     assert all(heading in text for heading in ("## All rows", "## Cohorts", "## The label", "## What had been estimated before labels came"))
     months(result["months"])

@@ -98,9 +98,9 @@ def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, m
     assert bench.store.find("loans", "predictions", "v1-2024-02-r2").rows == 600
 
 
-def test_while_mlflow_is_away_scoring_goes_on_and_the_rest_waits(production, monkeypatch):
-    """The model comes from the store, both months are scored and on record, and the run fails, saying what waits. The next run shows it in
-    MLflow, each month once, and scores nothing.
+def test_while_mlflow_and_evidently_are_away_scoring_goes_on_and_the_rest_waits(production, monkeypatch):
+    """The model comes from the store, both months are scored and on record, and the run fails, saying what waits. The next run shows each
+    month once in MLflow and in Evidently, and scores nothing.
     """
     from flows.infer import infer
     from tasks.io.registry import Registry
@@ -109,15 +109,17 @@ def test_while_mlflow_is_away_scoring_goes_on_and_the_rest_waits(production, mon
     def away(*_, **__):
         raise UnavailableError("MLflow does not answer.", where="mlflow", fix="Start it.")
 
+    workspace = production / "home/evidently"
+    workspace.write_text("A file is in the way.", encoding="utf-8")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.step.RETRIES", ())
         for adapter, verb in ((Registry, "alias"), (Registry, "fetch_model"), (Registry, "version"), (Runs, "tagged"), (Runs, "log_child")):
             patch.setattr(adapter, verb, away)
-        with pytest.raises(UnavailableError, match=r"on record, but not all of it could be shown: mlflow.*equipoise infer loans"):
+        with pytest.raises(UnavailableError, match=r"not all of it could be shown: evidently: .*; mlflow: .*equipoise infer loans"):
             infer("loans")
         bench = Workbench.open("loans")
         assert [event.body["period"] for event in served(bench)] == ["2024-02", "2024-03"]
-        assert "mlflow" in rows(bench)["not shown yet"]
+        assert rows(bench)["not shown yet"].endswith("wait for evidently, mlflow")
+    workspace.unlink()
     before = len(served(bench))
     for _ in range(2):
         infer("loans")
@@ -128,6 +130,7 @@ def test_while_mlflow_is_away_scoring_goes_on_and_the_rest_waits(production, mon
     experiment = bench.runs.experiment("loans")
     found = bench.runs.store.find(lambda client: client.search_runs([experiment], "attributes.run_name = 'infer 2024-02 to 2024-03'"))
     assert len(found) == 1
+    assert {bench.workspace.run("loans", event.body["period"], 1) for event in served(bench)} <= set(bench.workspace.runs("loans"))
 
 
 def test_a_range_is_scored_in_order_and_what_makes_no_range_is_refused(production):
