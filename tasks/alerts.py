@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -64,12 +65,11 @@ def raise_recorded(bench: Workbench, version: int) -> list[int]:
     has lost no alert: the next one enters it, once. Returns: as `raise_alerts`.
     """
     case, evidently = bench.case.case, addresses.page(bench.home, "evidently")
-    served = [event.body for event in bench.ledger.events(case) if event.kind == "served" and event.version == version]
-    revisions = {body["period"]: body.get("revision", 1) for body in served}
+    turns = Counter(event.body["period"] for event in bench.ledger.events(case) if event.kind == "served" and event.version == version)
 
     def page(look: Look) -> str:
         period, kinds, _ = look
-        run = bench.workspace.run(case, period, version, revision=revisions.get(period, 1)) if kinds != OF_LABELS else None
+        run = bench.workspace.run(case, period, version, revision=turns[period]) if kinds != OF_LABELS else None
         return link(project_id(case), evidently, run)
 
     return _raise(bench, version, lambda events: looks_on_record(events, version), page)

@@ -29,8 +29,10 @@ import psutil
 
 from tasks.io.home import PROJECT, Home, quiet_environment
 
-INTERVAL = 10
-"""Seconds between two scheduled runs."""
+INTERVAL = 15
+"""Seconds between two scheduled runs. A run that finds another at work waits for half a minute before it looks again."""
+RUN = {"prefect.engine", "prefect.runner._workspace_supervisor"}
+"""What the process of a flow's run is called with."""
 
 
 def project(folder: Path, periods: int) -> Path:
@@ -63,7 +65,7 @@ def family(services: Any) -> list[psutil.Process]:
     for child in services._children:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(child.process.pid)
-            found += [process, *(one for one in process.children(recursive=True) if "flow_engine" not in " ".join(one.cmdline()))]
+            found += [process, *(one for one in process.children(recursive=True) if not RUN & set(one.cmdline()))]
     return found
 
 
@@ -90,7 +92,7 @@ def main() -> None:
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="equipoise-soak-") as folder:
         os.environ |= {"EQUIPOISE_PROJECT": str(project(Path(folder), options.periods)), "EQUIPOISE_HOME": f"{folder}/home"}
-        os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+        os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "20"}
         home = Home.from_environment()
         quiet_environment(home)
         from tasks.io.servers import Services
@@ -159,7 +161,7 @@ def strike(services: Any, number: int) -> str | None:
     if number % 10:
         for _ in range(300):
             for process in psutil.process_iter(["cmdline"]):
-                if "flow_engine" in " ".join(process.info["cmdline"] or ()) and process.cpu_times().user > 5:
+                if RUN & set(process.info["cmdline"] or ()) and process.cpu_times().user > 5:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.send_signal(signal.SIGKILL)
                         return "flow"

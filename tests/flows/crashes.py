@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ def crashed(at: int) -> dict:
     return {"at": at, "status": status, **told, **forked(look)[1]}
 
 
-def crowd(size: int) -> dict:
-    """So many processes promote the same version at once."""
+def at_once(size: int, work: Callable[[], int]) -> list[int]:
+    """So many processes begin the same work at the same moment. Returns: what the work gave in each, or 1 where it failed."""
     gate_read, gate_write = os.pipe()
     children = []
     for _ in range(size):
@@ -117,18 +118,27 @@ def crowd(size: int) -> dict:
         if child == 0:
             status = 1
             try:
-                bench = Workbench.open(CASE)
                 os.close(gate_write)
                 os.read(gate_read, 1)  # all begin when the pipe is closed
-                status = 0 if promote_version.fn(bench, 2).promoted else 3
-            except ConflictError:
-                status = 4
+                status = work()
             finally:
                 os._exit(status)
         children.append(child)
     os.close(gate_read)
     os.close(gate_write)
-    return {"statuses": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], **forked(look)[1]}
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def crowd(size: int) -> dict:
+    """So many processes promote the same version at once."""
+
+    def work() -> int:
+        try:
+            return 0 if promote_version.fn(Workbench.open(CASE), 2).promoted else 3
+        except ConflictError:
+            return 4
+
+    return {"statuses": at_once(size, work), **forked(look)[1]}
 
 
 def full() -> dict:

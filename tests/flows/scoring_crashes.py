@@ -10,7 +10,6 @@ in test_deployments. Prints one JSON line a run.
 import contextlib
 import importlib
 import json
-import os
 import resource
 import shutil
 import signal
@@ -35,7 +34,7 @@ from tasks import alerts, reports
 from tasks.core.errors import UnavailableError
 from tasks.io import emissions
 from tasks.io.workbench import Workbench
-from tests.flows.crashes import CASE, HOME, Killer, forked
+from tests.flows.crashes import CASE, HOME, Killer, at_once, forked
 
 LIBRARIES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "great_expectations")
 
@@ -89,23 +88,12 @@ def crashed(at: int) -> dict:
 
 def crowd(size: int) -> dict:
     """So many schedulers at once."""
-    gate_read, gate_write = os.pipe()
-    children = []
-    for _ in range(size):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                os.close(gate_write)
-                os.read(gate_read, 1)  # all begin when the pipe is closed
-                infer.fn(CASE)
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(child)
-    os.close(gate_read)
-    os.close(gate_write)
-    return {"statuses": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], **forked(look)[1]}
+
+    def work() -> int:
+        infer.fn(CASE)
+        return 0
+
+    return {"statuses": at_once(size, work), **forked(look)[1]}
 
 
 def full() -> dict:
