@@ -158,10 +158,12 @@ def test_predictions_are_the_models_own(site, later):
             np.testing.assert_array_equal(mine.counts, column.counts)
 
 
-@pytest.mark.parametrize("engine", ["threads", "processes", "dask", "ray"])
+@pytest.mark.parametrize("engine", ["threads", "dask", "ray"])
 @pytest.mark.filterwarnings("default")  # the engines' own
 def test_the_same_bytes_from_every_engine(site, later, engine):
-    """Threads, processes, a local Dask cluster and a local Ray cluster leave the digest that one process leaves, and the same counts."""
+    """Threads, a local Dask cluster and a local Ray cluster leave the digest that one process leaves, and the same counts. (Processes take longer
+    to start than all of these, and are compared in tests/benchmarks/bench_scoring.py.)
+    """
     pytest.importorskip({"dask": "prefect_dask", "ray": "prefect_ray"}.get(engine, "prefect"))
     here, there = site.score(later[1]), site.asking(engine=engine).score(later[1])
     assert (there.predictions, there.counts, there.columns, there.kit) == (here.predictions, here.counts, here.columns, here.kit)
