@@ -24,6 +24,14 @@ os.environ.update(QUIET)  # before any test imports a library that reads it
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 
+LONG = ("test_access", "test_deployments", "test_servers", "test_faults", "test_cli", "test_scoring", "test_evaluate", "test_story")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start servers and processes begin: one of them at the end would keep a worker waiting for the other."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 def loans(months=("2024-01", "2024-02", "2024-03"), rows=600, seed=3):
     """A table of loans: amount and income decide most of whether one is repaid, the region a little."""
     generator = np.random.default_rng(seed)
