@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from tasks.io.home import PROJECT, QUIET
 
-settings.register_profile("suite", max_examples=40, deadline=None)  # a busy machine is no failure; a test may ask for more
+settings.register_profile("suite", max_examples=25, deadline=None)  # a busy machine is no failure; a test may ask for more
 settings.load_profile("suite")
 os.environ.update(QUIET)  # before any test imports a library that reads it
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
