@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,11 @@ VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Th
 
 def a_period(text: str | None) -> str | None:
     """An option's value when it is a month, YYYY-MM. Raises: typer.BadParameter, which exits 2."""
-    if text is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+    if text is None:
+        return None
+    from tasks.core.case import PERIOD  # only here: the help is to be there at once
+
+    if not PERIOD.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is not a period: write YYYY-MM")
     return text
 

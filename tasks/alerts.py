@@ -1,6 +1,5 @@
 """Step: from alerts to action: open and resolve incidents, tell Prefect, and do what the case's rules ask for, once each."""
 
-import contextlib
 import datetime as dt
 import uuid
 from collections import Counter
@@ -15,7 +14,7 @@ from prefect.events.schemas.events import Resource
 
 from tasks.core.alerts import Alert, staleness_alerts
 from tasks.core.card import plain
-from tasks.core.errors import ConflictError, DataError, EquipoiseError, UnavailableError
+from tasks.core.errors import DataError, EquipoiseError, UnavailableError
 from tasks.core.incidents import (
     OF_LABELS,
     Incident,
@@ -33,10 +32,11 @@ from tasks.core.incidents import (
     unanswered,
 )
 from tasks.core.operations import Action, FindingKind
-from tasks.core.review import Event, EventKind, production_version
+from tasks.core.review import Event, production_version
 from tasks.io import addresses
 from tasks.io.channels import Notice, channel_name, deliver
 from tasks.io.documents import load_people
+from tasks.io.ledger import Entry
 from tasks.io.provenance import author
 from tasks.io.workbench import Workbench
 from tasks.io.workspace import link, project_id
@@ -44,8 +44,6 @@ from tasks.step import say, step
 
 INCIDENT = "equipoise.incident"
 RETRAIN = "equipoise.retrain"
-Entry = tuple[EventKind, int | None, Mapping[str, Any], Sequence[str]]
-"""What `Ledger.append` takes: kind, version, body, errands."""
 
 
 @step("raise alerts")
@@ -126,7 +124,7 @@ def stop_scoring(bench: Workbench, incident: Incident) -> str:
             return None
         return "stopped", incident.version, {"incident": incident.sequence, "by": "rule", "why": incident.reason}, ()
 
-    if _enter(bench, entry) is not None:
+    if bench.ledger.enter(bench.case.case, entry) is not None:
         return record_answer(bench, incident, "stop", "scoring is stopped")
     events = bench.ledger.events(bench.case.case)
     return record_answer(bench, incident, "stop", not_serving(events, incident.version) or "scoring was stopped already")
@@ -148,7 +146,7 @@ def ask_for_training(bench: Workbench, incident: Incident) -> str:
         body = _response(incident, "retrain", needless or f"training was asked for, on labels up to {period}")
         return "responded", incident.version, body if needless else {**body, "period": period}, () if needless else (RETRAIN,)
 
-    made = _enter(bench, entry)
+    made = bench.ledger.enter(bench.case.case, entry)
     if made is None:
         say(f"incident {incident.sequence}: training waits for labels newer than {trained_up_to(bench.ledger.events(bench.case.case)) or 'none'}")
     return _said(incident, "retrain", made)
@@ -188,7 +186,7 @@ def record_answer(bench: Workbench, incident: Incident, action: Action, result: 
     def entry(events: list[Event]) -> Entry | None:
         return None if answer(events, incident, action) is not None else ("responded", incident.version, _response(incident, action, result), ())
 
-    _said(incident, action, _enter(bench, entry))
+    _said(incident, action, bench.ledger.enter(bench.case.case, entry))
     return result
 
 
@@ -208,7 +206,7 @@ def resume_scoring(bench: Workbench, why: str, by: str = "") -> int:
         stop = stopped(events)
         return None if stop is None else ("resumed", production_version(events), {"stopped": stop.sequence, "why": why.strip(), "by": name}, ())
 
-    made = _enter(bench, entry)
+    made = bench.ledger.enter(bench.case.case, entry)
     if made is None:
         raise DataError(f"Scoring of `{case}` is not stopped.", fix=f"Run: equipoise status {case}")
     say(f"scoring of {case} is taken up again by {name}")
@@ -240,7 +238,7 @@ def _raise(bench: Workbench, version: int, looks: Callable[[list[Event]], list[L
         return None
 
     opened = []
-    while (event := _enter(bench, entry)) is not None:
+    while (event := bench.ledger.enter(bench.case.case, entry)) is not None:
         if event.kind == "incident":
             opened.append(event.sequence)
             say(f"incident {event.sequence}, {event.body['severity']}: {event.body['key']}: {event.body['reason']}")
@@ -274,19 +272,6 @@ def _said(incident: Incident, action: Action, made: Event | None) -> str:
         return ""
     say(f"incident {incident.sequence}: {action}: {made.body['result']}")
     return str(made.body["result"])
-
-
-def _enter(bench: Workbench, entry: Callable[[list[Event]], Entry | None]) -> Event | None:
-    """Append what `entry` makes of the case's events, as they are at that moment; nothing when it makes nothing of them."""
-    case, ledger = bench.case.case, bench.ledger
-    while True:  # each turn lost is another writer's won
-        head = ledger.head()
-        made = entry(ledger.events(case))
-        if made is None:
-            return None
-        kind, version, body, errands = made
-        with contextlib.suppress(ConflictError):
-            return ledger.append(case, kind, version, body, expected=head, errands=errands)
 
 
 def _emit(name: str, case: str, identity: uuid.UUID, payload: Mapping[str, Any]) -> None:

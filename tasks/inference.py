@@ -10,8 +10,9 @@ from tasks.core.case import revision_key
 from tasks.core.errors import CaseError, DataError, UnavailableError
 from tasks.core.review import Event, last_change, production_version, registration
 from tasks.core.scoring import Scores
-from tasks.io.gatehouse import hold_gate, show_production, was_shown
+from tasks.io.gatehouse import hold_gate, no_production, show_production, was_shown
 from tasks.io.models import load
+from tasks.io.performances import served_periods
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
@@ -77,7 +78,7 @@ def find_production(bench: Workbench) -> Production:
             raise
         notice = f"MLflow is not there, so its alias was not looked at: version {recorded} serves, as the record says. {error.message}"
     if recorded is None:
-        raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
+        raise no_production(case)
     if notice:
         say(notice)
     body = _registered(events, recorded).body
@@ -148,8 +149,7 @@ def due_periods(bench: Workbench, production: Production, asked: Asked = Asked()
 
 def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
     """What the record says last of each period a version has served, oldest first."""
-    newest = {str(body["period"]): body for body in _served(bench, version)}
-    return [newest[period] for period in sorted(newest)]
+    return list(served_periods(bench, version).values())
 
 
 def _served(bench: Workbench, version: int) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from tasks.core.suppression import K
 from tasks.core.watch import watch
 from tasks.core.watch_report import report_text
 from tasks.io import addresses
+from tasks.io.gatehouse import no_production
 from tasks.io.performances import (
     ESTIMATE,
     PERFORMANCE,
@@ -36,13 +37,13 @@ from tasks.io.performances import (
     served_periods,
 )
 from tasks.io.references import Reference
+from tasks.io.runs import SHOWN, entry_tag
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, now, say, step
 
 ERRANDS = ("evaluation page", "evaluation")
 """What is left to do of a `monitored` entry: artifacts in Prefect, and a run in MLflow."""
-ENTRY = "equipoise.entry"
 FIGURES = 2  # a picture for each of the first so many metrics
 
 
@@ -80,7 +81,7 @@ def find_monitored(bench: Workbench) -> int:
     case = bench.case.case
     version = production_version(bench.ledger.events(case))
     if version is None:
-        raise DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
+        raise no_production(case)
     return version
 
 
@@ -245,8 +246,8 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
 
 def _log(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
     """A run in MLflow below the run that trained the version, unless a run already shows this entry; its pictures in Prefect."""
-    case, period, tag = bench.case.case, body["period"], f"{ENTRY}.{event.sequence}"
-    if bench.runs.tagged(case, tag, "shown") is not None:
+    case, period, tag = bench.case.case, body["period"], entry_tag(event.sequence)
+    if bench.runs.tagged(case, tag, SHOWN) is not None:
         return
     registered = registration(bench.ledger.events(case), event.version or 0)
     assert registered is not None  # nothing else serves
@@ -261,7 +262,7 @@ def _log(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> 
         registered.body["run"],
         f"evaluate {period}",
         metrics=known | estimated,
-        tags={"equipoise.version": str(event.version), "equipoise.verdict": body["verdict"], tag: "shown", **flow_run()},
+        tags={"equipoise.version": str(event.version), "equipoise.verdict": body["verdict"], tag: SHOWN, **flow_run()},
         artifacts={
             "reports/cohorts.json": json_bytes(body["report"]),
             "reports/performance.json": json_bytes({name: value for name, value in body.items() if name != "report"}),
@@ -341,10 +342,7 @@ def _estimator(bench: Workbench, production: Any) -> Calibrated | Losses:
     """What is fitted on the version's validation rows, which its evidence pins."""
     asked = (production.evidence, bench.case.model_dump_json())
     if asked not in _fitted:
-        evidence = bench.archive.evidence(production.evidence)
-        frame, target = bench.archive.rows(evidence)
-        chosen = (frame["row_id"].map(bench.archive.parts(evidence)) == "validation").to_numpy()
-        rows = predictions_table(production.candidate, frame[chosen].reset_index(drop=True), target[chosen].reset_index(drop=True))
+        rows = predictions_table(production.candidate, *bench.archive.part_rows(bench.archive.evidence(production.evidence), "validation"))
         made = Calibrated.fit(bench.case, rows) if bench.case.task == "binary" else Losses.fit(rows, production.kinds, bench.case.seed)
         _fitted.clear()
         _fitted[asked] = made

@@ -1,14 +1,8 @@
 """Step: make a case's Evidently project again from the record, when it is damaged or lacks pages."""
 
-from collections.abc import Callable, Mapping
-
-from tasks.core.review import Event, EventKind
-from tasks.io.pages_again import draw_carbon, draw_period, draw_quality
+from tasks.io.pages_again import DRAW
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
-
-PAGES: Mapping[EventKind, Callable[[Workbench, Event], bool]] = {"served": draw_period, "monitored": draw_quality, "metered": draw_carbon}
-"""What draws the page of each kind of entry."""
 
 
 @step("rebuild Evidently's project")
@@ -23,7 +17,7 @@ def rebuild(bench: Workbench) -> int:
         say(f"the damaged project is kept in {aside}")
     made = 0
     for event in bench.ledger.events(case):
-        draw = PAGES.get(event.kind)
+        draw = DRAW.get(event.kind)
         made += draw is not None and draw(bench, event)
     say(f"{made} page(s) made again" if made else "every page is there")
     return made

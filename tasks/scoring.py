@@ -1,6 +1,7 @@
 """Step: score a snapshot's rows part by part, here or on the case's engine, with what the case asks for beside the answers."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from tasks.core.scoring import Batch, Kit, Model, Scores, fits, score_batch
 from tasks.io.engines import mapped
 from tasks.io.kits import find_kit, get_kit, put_kit
 from tasks.io.models import load
-from tasks.io.store import Digest, Store
+from tasks.io.store import RESTORE, Digest, Store
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -100,18 +101,15 @@ def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, w
     scored = [one for one in answered if one.broken is None]
     left_out = tuple(one.broken for one in answered if one.broken is not None)
     if not scored:
-        raise IntegrityError(f"no part of it can be read: {left_out[0]}.", where=where, fix=_RESTORE)
+        raise IntegrityError(f"no part of it can be read: {left_out[0]}.", where=where, fix=RESTORE)
     for broken in left_out:
         say(f"left out: {broken}")
-    strangers: dict[str, int] = {}
-    for name, rows in (pair for one in scored for pair in one.strangers.items()):
-        strangers[name] = strangers.get(name, 0) + rows
     return Scores(
         predictions=store.join_parts([(one.predictions, one.rows) for one in scored]),
         rows=sum(one.rows for one in scored),
         columns=scored[0].columns,
         counts=total(one.counts for one in scored),
-        strangers=strangers,
+        strangers=_strangers(one.strangers for one in scored),
         abstained=sum(one.abstained for one in scored),
         left_out=left_out,
         summary=Summary.joined([one.summary for one in scored if one.summary is not None]) if summary else None,
@@ -162,15 +160,12 @@ def score_part(piece: Piece, job: Job, model: Model | None = None) -> Answered:
         except IntegrityError as error:
             return Answered(broken=_broken(piece, job, error))
         rows = _joined([batch.rows for batch in batches])
-        strangers: dict[str, int] = {}
-        for name, count in (pair for batch in batches for pair in batch.strangers.items()):
-            strangers[name] = strangers.get(name, 0) + count
         return Answered(
             predictions=store.put_frame(rows),
             rows=len(rows),
             columns={str(name): str(dtype) for name, dtype in rows.dtypes.items()},
             counts=total(batch.counts for batch in batches),
-            strangers=strangers,
+            strangers=_strangers(batch.strangers for batch in batches),
             abstained=sum(batch.abstained for batch in batches),
             summary=_summarised(found, inputs, np.concatenate([batch.predicted for batch in batches])) if job.summary else None,
         )
@@ -218,6 +213,14 @@ def _ahead(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             yield frame
 
 
+def _strangers(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Rows by cohort, added up."""
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(part)
+    return dict(found)
+
+
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
@@ -225,6 +228,3 @@ def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def _summarised(model: Model, inputs: Sequence[pd.DataFrame], predicted: NDArray[Any]) -> Summary:
     kinds = dict(model.inputs)
     return summarise(_joined(inputs).assign(prediction=predicted), {**kinds, "prediction": "numeric"})
-
-
-_RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."

@@ -9,13 +9,10 @@ from tasks.core.errors import UnavailableError
 from tasks.core.review import Event, registration
 from tasks.io.emissions import EmissionsResult
 from tasks.io.leases import lease
-from tasks.io.pages_again import draw_carbon, draw_period, draw_quality
+from tasks.io.pages_again import DRAW
+from tasks.io.runs import SHOWN, entry_tag
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, say, step
-
-DRAWN = {"served": draw_period, "monitored": draw_quality, "metered": draw_carbon}
-ENTRY = "equipoise.entry"
-"""Tags of an MLflow run: `equipoise.entry.17` says that it shows the ledger's entry 17."""
 
 
 @step("show what was served")
@@ -61,7 +58,7 @@ def must_be_shown(case: str, waiting: Sequence[str]) -> None:
 def _draw(bench: Workbench, events: Sequence[Event]) -> None:
     """A page in Evidently for each entry."""
     for event in events:
-        DRAWN[event.kind](bench, event)
+        DRAW[event.kind](bench, event)
         bench.ledger.done(event, "evidently")
 
 
@@ -70,7 +67,7 @@ def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) 
     case, record = bench.case.case, bench.ledger.events(bench.case.case)
     for version in sorted({event.version or 0 for event in events}):
         own = [event for event in events if event.version == version]
-        new = [event.body for event in own if bench.runs.tagged(case, f"{ENTRY}.{event.sequence}", "shown") is None]
+        new = [event.body for event in own if bench.runs.tagged(case, entry_tag(event.sequence), SHOWN) is None]
         registered = registration(record, version)
         assert registered is not None  # nothing else serves
         if new:
@@ -89,7 +86,7 @@ def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) 
                 },
                 tags={
                     "equipoise.version": str(version),
-                    **{f"{ENTRY}.{event.sequence}": "shown" for event in own},
+                    **{entry_tag(event.sequence): SHOWN for event in own},
                     **emissions.tags,
                     **flow_run(),
                 },

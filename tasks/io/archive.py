@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -67,11 +67,11 @@ class Archive:
             targets.append(target)
         return pd.concat(frames, ignore_index=True), pd.concat(targets, ignore_index=True)
 
-    def test_rows(self, evidence: Mapping[str, Any]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
-        """Features and target of the test rows, in the order of the predictions."""
+    def part_rows(self, evidence: Mapping[str, Any], part: Literal["train", "validation", "test"]) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+        """Features and target of the rows of one part, in the window's order; those of test are in the order of the predictions."""
         frame, target = self.rows(evidence)
-        tested = (frame["row_id"].map(self.parts(evidence)) == "test").to_numpy()
-        return frame[tested].reset_index(drop=True), target[tested].reset_index(drop=True)
+        inside = (frame["row_id"].map(self.parts(evidence)) == part).to_numpy()
+        return frame[inside].reset_index(drop=True), target[inside].reset_index(drop=True)
 
     def facts(self, evidence: Mapping[str, Any], day: dt.date) -> dict[str, Measured]:
         """The facts that limits may bound (tasks.core.limits.FACTS) as far as the evidence tells them, on a day."""

@@ -95,6 +95,11 @@ def unknown_version(bench: Workbench, events: Sequence[Event], version: int) -> 
     )
 
 
+def no_production(case: str) -> DataError:
+    """The error for a case of which nothing is in production."""
+    return DataError(f"`{case}` has no model in production yet.", fix=f"Run: equipoise train {case}, then review and promote the version it made.")
+
+
 def against_production(bench: Workbench, events: Sequence[Event], evidence: dict[str, Any], version: int) -> Against:
     """The version beside what is in production, on the version's test rows that production has not learned from."""
     production = production_version(events)
@@ -104,7 +109,7 @@ def against_production(bench: Workbench, events: Sequence[Event], evidence: dict
     registered = registration(events, production)
     assert registered is not None  # only a registered version is promoted
     theirs = archive.evidence(registered.body["evidence"])
-    frame, target = archive.test_rows(evidence)
+    frame, target = archive.part_rows(evidence, "test")
     parts = archive.parts(theirs)
     unseen = ~frame["row_id"].isin(parts.index[parts != "test"])
     if not unseen.any():

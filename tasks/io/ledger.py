@@ -22,6 +22,9 @@ from tasks.core.review import Event, EventKind
 
 _RESTORE = "Restore the ledger from a backup."
 
+Entry = tuple[EventKind, int | None, Mapping[str, Any], Sequence[str]]
+"""What is added: kind, version, body, errands."""
+
 _metadata = sa.MetaData()
 _events = sa.Table(
     "events",
@@ -106,6 +109,20 @@ class Ledger:
             return _event(row)
         raise UnavailableError("The ledger is too busy to take an entry.", where=self._shown, fix="Try again.")
 
+    def enter(self, case: str, entry: Callable[[list[Event]], Entry | None]) -> Event | None:
+        """Add the event that `entry` makes of the case's events, oldest first, as they are when it is added: where another process adds one
+        in between, it is asked anew. Returns: the event, or None when it made nothing of them.
+        """
+        for _ in range(50):
+            head = self.head()
+            made = entry(self.events(case))
+            if made is None:
+                return None
+            kind, version, body, errands = made
+            with contextlib.suppress(ConflictError):
+                return self.append(case, kind, version, body, expected=head, errands=errands)
+        raise UnavailableError("The ledger is too busy to take an entry.", where=self._shown, fix="Try again.")
+
     def append_unless(
         self,
         case: str,
@@ -120,13 +137,7 @@ class Ledger:
 
         there: whether the case's events, oldest first, hold what this one would say. Returns: the event, or None when it was there.
         """
-        for _ in range(50):
-            head = self.head()
-            if there(self.events(case)):
-                return None
-            with contextlib.suppress(ConflictError):
-                return self.append(case, kind, version, body, expected=head, errands=errands)
-        raise UnavailableError("The ledger is too busy to take an entry.", where=self._shown, fix="Try again.")
+        return self.enter(case, lambda events: None if there(events) else (kind, version, body, errands))
 
     def errands(self, case: str) -> list[tuple[Event, str]]:
         """What has yet to be shown of a case: entries, oldest first, and where."""

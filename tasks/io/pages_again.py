@@ -4,7 +4,7 @@ Nothing is measured anew: figures and verdicts are those of the stored objects, 
 snapshots and predictions. Each page is made once; one that is there is left as it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from tasks.core.drift import DriftReport
 from tasks.core.errors import DataError
 from tasks.core.outcome import labelled_rows
 from tasks.core.report import COLUMNS
-from tasks.core.review import Event, turn_of
+from tasks.core.review import Event, EventKind, turn_of
 from tasks.io.pages import Beside
 from tasks.io.references import reference
 from tasks.io.scored import scored_parts
@@ -83,6 +83,10 @@ def draw_carbon(bench: Workbench, event: Event) -> bool:
     return bench.workspace.record_carbon(
         bench.case.case, str(body["flow"]), event.at, body.get("kg"), body.get("kwh"), body.get("rows"), body.get("per_thousand_kg"), facts
     ).created
+
+
+DRAW: Mapping[EventKind, Callable[[Workbench, Event], bool]] = {"served": draw_period, "monitored": draw_quality, "metered": draw_carbon}
+"""What draws the page of each kind of entry."""
 
 
 def _snapshot(bench: Workbench, event: Event, body: Mapping[str, Any]) -> str:

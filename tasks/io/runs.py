@@ -31,6 +31,8 @@ _HASHED = re.compile(r".*-[0-9a-f]{10}")
 
 DataInput = tuple[str, str, str, str]
 """A dataset a run has read: its name, whole digest, source and context (what it was for)."""
+SHOWN = "shown"
+"""Value of the tag `entry_tag`."""
 
 
 class Runs:
@@ -156,6 +158,11 @@ class Runs:
         self.store.run(run_id)
         with self.store.talking() as client:
             client.set_terminated(run_id, status)
+
+
+def entry_tag(sequence: int) -> str:
+    """The tag of a run that shows an entry of the ledger; its value is `SHOWN`."""
+    return f"equipoise.entry.{sequence}"
 
 
 def metric_key(name: str) -> str:

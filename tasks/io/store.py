@@ -111,12 +111,12 @@ class Store:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise IntegrityError("is on record but not in the store.", where=str(path), fix=_RESTORE) from None
+            raise IntegrityError("is on record but not in the store.", where=str(path), fix=RESTORE) from None
         except OSError as error:
             raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(path), fix=_READING) from error
         found = digest_bytes(data)
         if found != digest:
-            raise IntegrityError(f"is corrupt: its digest should be {digest}, but is {found} ({len(data):,} bytes).", where=str(path), fix=_RESTORE)
+            raise IntegrityError(f"is corrupt: its digest should be {digest}, but is {found} ({len(data):,} bytes).", where=str(path), fix=RESTORE)
         return data
 
     def put_json(self, value: Any) -> Digest:
@@ -309,7 +309,7 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 _READING = "Check the store's folder and your right to read it."
-_RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."
+RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."
 _RESTORE_MANIFEST = "Restore it from a backup, or remove this file and take the snapshot again from its source."
 
 

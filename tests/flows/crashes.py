@@ -141,16 +141,21 @@ def crowd(size: int) -> dict:
     return {"statuses": at_once(size, work), **forked(look)[1]}
 
 
+def without_room() -> Workbench:
+    """The case's workbench, open, in a process in which no file may grow beyond 4 KB from now on."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    bench = Workbench.open(CASE)
+    bench.ledger.head()
+    largest = (HOME / "ledger.db").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(4096, largest), resource.RLIM_INFINITY))
+    return bench
+
+
 def full() -> dict:
     """The promotion where no file may grow: the disk is full."""
 
     def work() -> dict:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        bench = Workbench.open(CASE)
-        bench.ledger.head()
-        largest = (HOME / "ledger.db").stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (min(4096, largest), resource.RLIM_INFINITY))
-        promote_version.fn(bench, 2)
+        promote_version.fn(without_room(), 2)
         return {}
 
     status, told = forked(work)

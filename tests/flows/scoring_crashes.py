@@ -10,9 +10,7 @@ in test_deployments. Prints one JSON line a run.
 import contextlib
 import importlib
 import json
-import resource
 import shutil
-import signal
 import sys
 from collections import Counter
 from typing import Any
@@ -34,7 +32,7 @@ from tasks import alerts, reports
 from tasks.core.errors import UnavailableError
 from tasks.io import emissions
 from tasks.io.workbench import Workbench
-from tests.flows.crashes import CASE, HOME, Killer, at_once, forked
+from tests.flows.crashes import CASE, HOME, Killer, at_once, forked, without_room
 
 LIBRARIES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "great_expectations")
 
@@ -100,9 +98,7 @@ def full() -> dict:
     """No file may grow beyond 4 KB: the disk is full."""
 
     def work() -> dict:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        Workbench.open(CASE).ledger.head()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        without_room()
         infer.fn(CASE)
         return {}
 

@@ -235,7 +235,7 @@ def other_model(bench):
     from tasks.core.building import build
     from tasks.io.models import dump
 
-    frame, target = bench.archive.test_rows(evidence_of(bench)[0])
+    frame, target = bench.archive.part_rows(evidence_of(bench)[0], "test")
     candidate = build(bench.case.candidates[0], bench.case, bench.kinds)
     candidate.fit(frame, 1 - target, validation=(frame, 1 - target))
     return dump(candidate)
@@ -283,7 +283,7 @@ def test_a_stranger_within_a_model_from_elsewhere_is_named_and_not_built(bench, 
     from tasks.io.foreign import Foreign
     from tasks.io.models import dump
 
-    frame, target = bench.archive.test_rows(evidence_of(bench)[0])
+    frame, target = bench.archive.part_rows(evidence_of(bench)[0], "test")
     inner = LogisticRegression().fit(frame[["amount", "income"]], target)
     kinds = dict.fromkeys(("amount", "income"), "numeric")
     for strange in (False, True):

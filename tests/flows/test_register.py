@@ -65,7 +65,7 @@ def test_from_a_file_to_production(project):
     assert evidence["spec"]["estimator"] == {"kind": "given", "params": {"file": "Forest 7.skops", "digest": digest_bytes(path.read_bytes())}}
     assert bench.store.get(evidence["code_files"]["work.ipynb"]) == NOTEBOOK
     stored = bench.store.get_frame(evidence["predictions"])
-    again = bench.archive.predict(evidence, *bench.archive.test_rows(evidence))
+    again = bench.archive.predict(evidence, *bench.archive.part_rows(evidence, "test"))
     np.testing.assert_array_equal(stored["y_score"], again["y_score"])
 
     version = bench.registry.version("loans", 1)
