@@ -129,7 +129,7 @@ def test_of_twenty_promotions_on_postgresql_one_wins(server: str) -> None:
     ledger.hold_against(pin)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE events SET version = 7 WHERE sequence = 2"))
+        connection.execute(sa.text("UPDATE events SET version = version + 1 WHERE sequence = 2"))
     engine.dispose()
     with pytest.raises(IntegrityError, match="Entry 2 is not what was written there"):
         ledger.events()
