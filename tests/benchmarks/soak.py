@@ -4,8 +4,9 @@
 
 The case has as many simulated months as there are periods. `infer/boston` runs on an interval; a period comes when the one before is on
 record. Each line is a period: seconds of its run, and of the servers and the worker together: resident megabytes, open files, threads.
-The last line holds the ends against the beginnings. --kill: from time to time a process is killed with -9: the flow, the worker.
-Two hundred periods take an hour or more, most of it the start of each run's process.
+The last line holds the ends against the beginnings. --kill: every fifth period a process is killed with -9 while a run is in its middle:
+by turns the flow, the worker, MLflow and Prefect's server; all but the flow are started again some seconds later. Two hundred periods take
+about an hour, most of it the start of each run's process.
 """
 
 import argparse
@@ -30,7 +31,9 @@ import psutil
 from tasks.io.home import PROJECT, Home, quiet_environment
 
 INTERVAL = 15
-"""Seconds between two scheduled runs. A run that finds another at work waits for half a minute before it looks again."""
+"""Seconds between two scheduled runs."""
+AWAY = 5
+"""Seconds that a killed server stays away."""
 RUN = {"prefect.engine", "prefect.runner._workspace_supervisor"}
 """What the process of a flow's run is called with."""
 
@@ -93,6 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="equipoise-soak-") as folder:
         os.environ |= {"EQUIPOISE_PROJECT": str(project(Path(folder), options.periods)), "EQUIPOISE_HOME": f"{folder}/home"}
         os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "20"}
+        os.environ["PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS"] = "2"  # it is 30: a run that finds another would set the pace
         home = Home.from_environment()
         quiet_environment(home)
         from tasks.io.servers import Services
@@ -120,6 +124,7 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.schedules import IntervalSchedule
 
+    from tasks.io.status import status_of
     from tasks.snapshots import take_snapshots
 
     with get_client(sync_client=True) as client:
@@ -151,28 +156,62 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
     runs = [body["seconds"] for body in metered if body["rows"]]
     growth["seconds of the flow"] = round(statistics.median(runs[-ends:]) / statistics.median(runs[:ends]), 3)
     served = Counter(event.body["period"] for event in bench.ledger.events("boston") if event.kind == "served")
-    say(work=f"{periods} periods by schedule", periods=len(served), twice=[period for period, count in served.items() if count > 1], growth=growth)
+    say(
+        work=f"{periods} periods by schedule",
+        periods=len(served),
+        twice=[period for period, count in served.items() if count > 1],
+        runs_in_mlflow=shown(bench),
+        status=dict(row for row in status_of(bench).rows if row[0] in ("last inference", "not shown yet")),
+        growth=growth,
+    )
 
 
 def strike(services: Any, number: int) -> str | None:
-    """Kill something every fifth period: by turns the run of the flow in its middle, and the worker, which is started again."""
+    """Kill something every fifth period, in the middle of a run."""
     if number % 5:
         return None
-    if number % 10:
-        for _ in range(300):
-            for process in psutil.process_iter(["cmdline"]):
-                if RUN & set(process.info["cmdline"] or ()) and process.cpu_times().user > 5:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.send_signal(signal.SIGKILL)
-                        return "flow"
-            time.sleep(0.1)
+    victim = ("flow", "worker", "mlflow", "prefect")[number // 5 % 4]
+    run = at_work()
+    if run is None:
         return None
-    worker = next(child for child in services._children if child.name == "worker")
-    os.killpg(worker.process.pid, signal.SIGKILL)
-    worker.process.wait()
-    services._children.remove(worker)
-    services._spawn("worker", ["prefect", "worker", "start", "--pool", "equipoise", "--type", "process", "--name", "equipoise"], services.environment)
-    return "worker"
+    if victim == "flow":
+        with contextlib.suppress(psutil.NoSuchProcess):
+            run.send_signal(signal.SIGKILL)
+            return victim
+        return None
+    child = next(child for child in services._children if child.name == victim)
+    os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    services._children.remove(child)
+    time.sleep(AWAY)
+    worker = ["prefect", "worker", "start", "--pool", "equipoise", "--type", "process", "--name", "equipoise"]
+    command, settings = {"worker": lambda: (worker, services.environment), "mlflow": services._mlflow, "prefect": services._prefect}[victim]()
+    services._spawn(victim, command, settings)
+    return victim
+
+
+def at_work() -> psutil.Process | None:
+    """The process of a run that is past its imports; None when none comes in half a minute."""
+    for _ in range(300):
+        for process in psutil.process_iter(["cmdline"]):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if RUN & set(process.info["cmdline"] or ()) and process.cpu_times().user > 5:
+                    return process
+        time.sleep(0.1)
+    return None
+
+
+def shown(bench: Any) -> dict[str, int]:
+    """How many entries MLflow shows with so many runs: all should have one."""
+    from tasks.io.runs import SHOWN, entry_tag
+
+    experiment, found = bench.runs.experiment("boston"), Counter[str]()
+    with bench.runs.store.talking() as client:
+        for event in bench.ledger.events("boston"):
+            if event.kind == "served":
+                runs = client.search_runs([experiment], f"tags.`{entry_tag(event.sequence)}` = '{SHOWN}'")
+                found[f"{len(runs)} runs"] += 1
+    return dict(found)
 
 
 def settle(bench: Any, periods: int) -> None:
