@@ -26,7 +26,7 @@ def monitor(
         from tasks.core.alerts import Alert, gathered
 
         result = flow(case, period)
-    months(result["months"])
+    months(result["months"], result["version"])
     for month in result["months"]:
         for alert in gathered([Alert(**told) for told in month["alerts"]]):
             terminal.warn(f"{alert.period}, {alert.kind}, {alert.severity}: {alert.reason}")
@@ -48,15 +48,19 @@ def _rebuild(case: str) -> None:
     terminal.closing(made=f"the project of {case} in Evidently, from the record", look="make serve", then=f"equipoise status {case}")
 
 
-def months(found: Sequence[Mapping[str, Any]]) -> None:
-    """Each period: its rows, the primary metric on its labels, since acceptance and as accepted, and the verdict."""
+def months(found: Sequence[Mapping[str, Any]], production: int) -> None:
+    """Each period, with the version that served it where that is not in production any more: its rows, the primary metric on its labels, since
+    acceptance and as accepted, and the verdict.
+    """
     if not found:
         return
-    shown = terminal.table("Production on its labels", "period", "labelled", f"{found[0]['metric']} (95 %)", "since acceptance", "accepted", "verdict")
+    figures = f"{found[0]['metric']} (95 %)", "since acceptance", "accepted"
+    shown = terminal.table("Production on its labels", "period", "labelled", *figures, "verdict")
     for month in found:
         own = next((row for row in month["cohorts"] if (row["cohort"], row["metric"]) == ("overall", month["metric"])), None)
-        figures = (_figure(one) for one in (own, month["since"], month["accepted"]))
-        terminal.add(shown, month["period"], f"{month['labelled']:,} of {month['of']:,}", *figures, month["verdict"])
+        held = (_figure(one) for one in (own, month["since"], month["accepted"]))
+        by = f" (v{month['version']})" * (month["version"] != production)
+        terminal.add(shown, month["period"] + by, f"{month['labelled']:,} of {month['of']:,}", *held, month["verdict"])
     terminal.show(shown)
 
 

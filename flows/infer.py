@@ -11,7 +11,7 @@ from tasks.carbon import record_energy, wait_for_cleaner_power
 from tasks.checks import check_snapshot
 from tasks.core.alerts import quality_alerts
 from tasks.core.case import Period
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, IntegrityError
 from tasks.core.strict import Name
 from tasks.drift import drift_summary, measure_drift
 from tasks.inference import (
@@ -59,7 +59,7 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
                     continue  # by another run, since this one looked
                 try:
                     scored |= serve(bench, production, due)
-                except DataError as error:
+                except (DataError, IntegrityError) as error:
                     raise_refused(bench, version, due.period, error)
                     raise
             show_progress(case, number, len(found))
@@ -82,7 +82,7 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
 def serve(bench: Workbench, production: Production, due: Due) -> dict[str, int]:
     """Score one period and put on record what was found. Returns: its rows by period; empty when it is on record already."""
     version, where = production.version, f"snapshot {due.period} of {bench.case.case}"
-    scores = score(bench, version=version, evidence=production.evidence, source=due.source.digest, where=where, model=production.candidate, summary=False)
+    scores = score(bench, version=version, evidence=production.evidence, source=due.source.digest, where=where, model=production.candidate)
     predictions = keep_predictions(bench, production, due, scores)
     rows = partial(scored_parts, bench, due.source.digest, predictions.digest)
     findings = check_snapshot(bench, due.period, for_training=False)

@@ -21,16 +21,17 @@ from tasks.step import say
 @flow(name="monitor", flow_run_name="monitor {case}", timeout_seconds=12 * 3600)
 def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, Any]:
     """Join predictions with their labels by row id, evaluate every cohort, and say whether production is as good as what was accepted: for
-    every served period whose labels have come, or have been corrected since; or for one.
+    every served period whose labels have come, or have been corrected since; or for one. Labels of periods that an earlier version
+    served are held against what was accepted of that one; they are told, and nothing is done about them.
 
     period: YYYY-MM.
     """
     bench, months = Workbench.open(case), []
-    version = find_monitored(bench)
+    production = find_monitored(bench)
     with lease(bench.ledger, case, "monitor") as held:
         if not held:
             say("another run monitors this case, and goes on from there")
-        for due in due_labels(bench, version, period) if held else ():
+        for version, due in due_labels(bench, production, period) if held else ():
             labelled = labelled_predictions(bench, version, due)
             if labelled.table.empty:
                 say(f"{due}: no row that was scored has both a label and an answer yet")
@@ -39,11 +40,11 @@ def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, An
             performance = judge(bench, version, labelled, report)
             record_monitored(bench, version, performance)
             months.append(month_of(bench, performance))
-        raise_recorded(bench, version)
+        raise_recorded(bench, production)
         announce(bench)
         waiting = [*show_monitored(bench, key(case, "monitor")), *show_served(bench)] if held else []
     if waiting:
         raise UnavailableError(
             f"What is on record could not be shown everywhere: {'; '.join(waiting)}", fix=f"It is shown by the next run: equipoise monitor {case}"
         )
-    return {"case": case, "version": version, "months": months, "alerts": [alert for month in months for alert in month["alerts"]]}
+    return {"case": case, "version": production, "months": months, "alerts": [alert for month in months for alert in month["alerts"]]}

@@ -9,6 +9,7 @@ from prefect.artifacts import create_image_artifact, create_link_artifact, creat
 
 from tasks.core.alerts import Alert
 from tasks.core.case import revision_key
+from tasks.core.cohorts import condition_columns
 from tasks.core.digests import json_bytes
 from tasks.core.documents.content import figure
 from tasks.core.errors import DataError, UnavailableError
@@ -16,6 +17,7 @@ from tasks.core.estimation import Calibrated, Losses, bounded, scored
 from tasks.core.evaluation import CohortReport
 from tasks.core.evidence import StoredReport, stored_report
 from tasks.core.figures import cohort_chart
+from tasks.core.findings import PREDICTED
 from tasks.core.online import level
 from tasks.core.outcome import labelled_rows
 from tasks.core.predictions import predictions_table
@@ -38,6 +40,7 @@ from tasks.io.performances import (
 )
 from tasks.io.references import Reference
 from tasks.io.runs import SHOWN, entry_tag
+from tasks.io.scored import readable
 from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, now, say, step
@@ -85,22 +88,25 @@ def find_monitored(bench: Workbench) -> int:
     return version
 
 
-def due_labels(bench: Workbench, version: int, period: str | None = None) -> list[str]:
-    """Served periods whose labels have come and are not yet on record with these labels, oldest first; or the one asked for.
+def due_labels(bench: Workbench, production: int, period: str | None = None) -> list[tuple[int, str]]:
+    """Versions and the periods they served whose labels have come and are not yet on record with these labels, oldest first: labels come
+    late, also for a version that left production meanwhile. Or the one period asked for, of production or else of who served it last.
 
-    Raises: DataError when that one was not served, or has no labels yet.
+    Raises: DataError when nobody served that one, or it has no labels yet.
     """
-    case, served = bench.case.case, served_periods(bench, version)
-    taken = set(bench.periods("labels"))
+    case, taken = bench.case.case, set(bench.periods("labels"))
+    versions = list(dict.fromkeys(event.version or 0 for event in bench.ledger.events(case) if event.kind == "served"))
     if period is not None:
-        if period not in served:
-            raise DataError(f"Version {version} of `{case}` has not scored {period}.", fix=f"Run: equipoise infer {case} --period {period}")
+        by = [version for version in (*versions, production) if period in served_periods(bench, version)]
+        if not by:
+            raise DataError(f"Version {production} of `{case}` has not scored {period}.", fix=f"Run: equipoise infer {case} --period {period}")
         bench.newest("labels", period)
-        return [period]
-    events = monitored(bench, version)
+        return [(by[-1], period)]
     return [
-        found
-        for found, body in served.items()
+        (version, found)
+        for version in versions
+        for events in [monitored(bench, version)]
+        for found, body in served_periods(bench, version).items()
         if found in taken and not is_monitored(events, version, found, bench.newest("labels", found)[0].digest, body["predictions"])
     ]
 
@@ -110,16 +116,18 @@ def labelled_predictions(bench: Workbench, version: int, period: str) -> Labelle
     """What a version answered in a period, beside the newest labels of it, by row id. Labels may have come for a part of the rows only."""
     body, (labels, revision) = served_periods(bench, version)[period], bench.newest("labels", period)
     features = body.get("snapshot") or bench.newest("features", period)[0].digest  # the rows that were scored
-    frame, target = labelled_rows(bench.case, bench.store.get_frame(features), bench.store.get_frame(labels.digest))
-    predictions = bench.store.get_frame(body["predictions"])
-    answers = predictions[[name for name in ("row_id", "y_pred", "y_score") if name in predictions]]
+    read = condition_columns(bench.case.cohorts.where, (*bench.dataset.names, *PREDICTED))
+    columns = list(dict.fromkeys(("row_id", *bench.case.cohort_columns, *read, bench.case.target.column)))  # a period may be large
+    rows = pd.concat(readable(bench, features, columns), ignore_index=True)
+    frame, target = labelled_rows(bench.case, rows, bench.store.get_frame(labels.digest, columns))
+    answers = bench.store.get_frame(body["predictions"], ["row_id", "y_pred", "y_score"])
     joined = frame.assign(y_true=target).merge(answers, on="row_id", validate="one_to_one")
     answered = joined["y_pred"].notna()
     rows = joined[answered].reset_index(drop=True)
     rows["y_pred"] = rows["y_pred"].astype("int64" if bench.case.task == "binary" else "float64")
-    told = f"{period}: {len(joined):,} of {len(predictions):,} scored rows have a label"
+    told = f"{period}: {len(joined):,} of {len(answers):,} scored rows have a label"
     say(told + (f", {int((~answered).sum()):,} of them no answer" if not answered.all() else "") + (f" (labels, revision {revision})" if revision > 1 else ""))
-    return Labelled(period, rows, labels.digest, body["predictions"], len(predictions), len(joined), int((~answered).sum()), body.get("revision", 1))
+    return Labelled(period, rows, labels.digest, body["predictions"], len(answers), len(joined), int((~answered).sum()), body.get("revision", 1))
 
 
 @step("hold against what was accepted", task_run_name="judge {labelled.period}")
@@ -209,7 +217,7 @@ def month_of(bench: Workbench, performance: Performance) -> dict[str, Any]:
     body = performance.body
     overall = {one["metric"]: one for one in body["judged"] if one["cohort"] == "overall"}
     return {
-        **{name: body[name] for name in ("period", "rows", "of", "labelled", "abstained", "verdict", "alerts", "labels")},
+        **{name: body[name] for name in ("period", "version", "rows", "of", "labelled", "abstained", "verdict", "alerts", "labels")},
         "performance": performance.digest,
         "metric": bench.case.metrics.primary,
         "cohorts": body["report"]["rows"],

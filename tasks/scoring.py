@@ -9,12 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tasks.core.drift_summary import Summary, summarise
 from tasks.core.errors import IntegrityError
 from tasks.core.guards import Counts, Refusal, refusing, total
 from tasks.core.operations import Scoring
@@ -30,8 +27,7 @@ from tasks.step import now, say, step
 @dataclass(frozen=True)
 class Job:
     """What every part is scored with. model, kit: digests. known: columns that may be there beside the model's. where: names the period in
-    messages. alone: whether no other part is scored at the same time; beside others each keeps to one thread. summary: whether to
-    summarise for drift.
+    messages. alone: whether no other part is scored at the same time; beside others each keeps to one thread.
     """
 
     root: Path
@@ -41,7 +37,6 @@ class Job:
     known: frozenset[str]
     where: str
     alone: bool = True
-    summary: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,15 +71,14 @@ class Answered:
     counts: Counts = field(default_factory=dict)
     strangers: dict[str, int] = field(default_factory=dict)
     abstained: int = 0
-    summary: Summary | None = None
     broken: str | None = None
 
 
-def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, where: str, model: Model | None = None, summary: bool = True) -> Scores:
+def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, where: str, model: Model | None = None) -> Scores:
     """Score the snapshot of a digest with a version, as `scoring` of the case says; to be called in a flow. Nothing is put on record but
     the version's kit, the first time.
 
-    where: names the snapshot in messages. model: the version's, where it is open already. summary: whether to summarise for drift.
+    where: names the snapshot in messages. model: the version's, where it is open already.
     Raises: DataError for rows that do not fit the model, or that a guard refuses; IntegrityError for a part that is corrupt, unless the
     case skips such parts and others are left; as `tasks.core.scoring.make_kit`.
     """
@@ -93,7 +87,7 @@ def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, w
     listed = store.parts(source)
     pieces = [Piece(place, len(listed), digest) for place, (digest, _) in enumerate(listed, 1)]
     known = frozenset({column.name for column in bench.dataset.columns} | {"row_id"})
-    job = Job(store.root, bench.archive.evidence(evidence)["model"], kit, settings, known, where, len(pieces) == 1 or settings.engine is None, summary)
+    job = Job(store.root, bench.archive.evidence(evidence)["model"], kit, settings, known, where, len(pieces) == 1 or settings.engine is None)
     if refusing(settings):
         looked = [one for one in _each(look_at_part, pieces, job, model) if one.broken is None]
         sum((one.refusal for one in looked), Refusal()).check(sum(one.rows for one in looked), where)
@@ -112,7 +106,6 @@ def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, w
         strangers=_strangers(one.strangers for one in scored),
         abstained=sum(one.abstained for one in scored),
         left_out=left_out,
-        summary=Summary.joined([one.summary for one in scored if one.summary is not None]) if summary else None,
         kit=kit,
     )
 
@@ -150,13 +143,12 @@ def look_at_part(piece: Piece, job: Job, model: Model | None = None) -> Looked:
 def score_part(piece: Piece, job: Job, model: Model | None = None) -> Answered:
     """Verify a part, score it batch by batch, and keep its predictions. It may run on another machine that sees the same store."""
     found, kit = _opened(job, model)
-    store, batches, inputs = Store(job.root), list[Batch](), list[pd.DataFrame]()
+    store, batches = Store(job.root), list[Batch]()
     with nullcontext() if job.alone else threadpool_limits(1):
         try:
             for frame in _ahead(store.batches(piece.digest)):
                 fits(found.inputs, frame, job.known, piece.named(job))
                 batches.append(score_batch(found, kit, job.settings, frame))
-                inputs.append(frame[list(found.inputs)] if job.summary else frame.iloc[:0])
         except IntegrityError as error:
             return Answered(broken=_broken(piece, job, error))
         rows = _joined([batch.rows for batch in batches])
@@ -167,7 +159,6 @@ def score_part(piece: Piece, job: Job, model: Model | None = None) -> Answered:
             counts=total(batch.counts for batch in batches),
             strangers=_strangers(batch.strangers for batch in batches),
             abstained=sum(batch.abstained for batch in batches),
-            summary=_summarised(found, inputs, np.concatenate([batch.predicted for batch in batches])) if job.summary else None,
         )
 
 
@@ -223,8 +214,3 @@ def _strangers(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-
-
-def _summarised(model: Model, inputs: Sequence[pd.DataFrame], predicted: NDArray[Any]) -> Summary:
-    kinds = dict(model.inputs)
-    return summarise(_joined(inputs).assign(prediction=predicted), {**kinds, "prediction": "numeric"})

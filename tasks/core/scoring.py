@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from tasks.core.calibration import Calibrator, calibrator
 from tasks.core.candidates import Candidate
 from tasks.core.conformal import Interval, split_conformal
-from tasks.core.drift_summary import Summary
 from tasks.core.encoding import Kind
 from tasks.core.errors import CaseError, DataError
 from tasks.core.guards import Counts, Guards, flagging
@@ -78,13 +77,12 @@ class Kit:
 @dataclass(frozen=True)
 class Batch:
     """Scored rows. rows: the table that is kept. counts: rows beyond what fitting saw, by guard and column. strangers: rows of each cohort
-    that fitting did not show. predicted: the score, or else the answer, of every row, shape (n,).
+    that fitting did not show.
     """
 
     rows: pd.DataFrame
     counts: Counts
     strangers: dict[str, int]
-    predicted: NDArray[Any]
 
     @property
     def abstained(self) -> int:
@@ -98,8 +96,7 @@ class Scores:
 
     predictions, rows, columns: digest, size and dtypes of the table of predictions. counts: rows beyond what fitting saw, by guard and
     column. strangers: rows of each cohort that fitting did not show. abstained: rows without an answer. left_out: parts that could
-    not be read. summary: the model's inputs and `prediction` (the score, or else the answer) of every row, for drift; None where
-    it was not asked for. kit: the digest of what was used beside the model.
+    not be read. kit: the digest of what was used beside the model.
     """
 
     predictions: str
@@ -109,7 +106,6 @@ class Scores:
     strangers: dict[str, int]
     abstained: int
     left_out: tuple[str, ...]
-    summary: Summary | None
     kit: str
 
 
@@ -167,7 +163,7 @@ def score_batch(model: Model, kit: Kit, settings: Scoring, frame: pd.DataFrame) 
     if guards := flagging(settings):
         columns["reasons"] = beyond.reasons(guards).array
     strangers = model.unseen(frame) if len(frame) else {}
-    return Batch(pd.DataFrame(columns, index=frame.index), beyond.counts, strangers, answers if score is None else score)
+    return Batch(pd.DataFrame(columns, index=frame.index), beyond.counts, strangers)
 
 
 def fits(kinds: Mapping[str, Kind], frame: pd.DataFrame, known: Iterable[str], where: str) -> None:

@@ -1,6 +1,6 @@
 """A scored period's rows with their predictions, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -9,12 +9,14 @@ from tasks.io.store import Digest
 from tasks.io.workbench import Workbench
 
 
-def readable(bench: Workbench, source: Digest) -> Iterator[pd.DataFrame]:
-    """The parts of a snapshot that can be read, in order. Raises: IntegrityError when none can."""
+def readable(bench: Workbench, source: Digest, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """The parts of a snapshot that can be read, in order; only those of `columns` that they have, where given. Raises: IntegrityError when
+    none can.
+    """
     broken, found = None, False
     for digest, _ in bench.store.parts(source):
         try:
-            frame = bench.store.get_frame(digest)
+            frame = bench.store.get_frame(digest, columns)
         except IntegrityError as error:
             broken = error
             continue

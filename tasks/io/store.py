@@ -183,9 +183,11 @@ class Store:
             raise IntegrityError("is not a table, nor an index of parts.", where=str(self.path(digest)), fix="Look at what names this digest.")
         return list(parts)
 
-    def get_frame(self, digest: Digest) -> pd.DataFrame:
-        """The frame of a digest, every object of it verified. A column of several parts has a type that holds the values of each."""
-        frames: list[pd.DataFrame] = [self._read(part).read().to_pandas() for part, _ in self.parts(digest)]
+    def get_frame(self, digest: Digest, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The frame of a digest, every object of it verified; only those of `columns` that it has, where given. A column of several parts has
+        a type that holds the values of each.
+        """
+        frames: list[pd.DataFrame] = [self._read(part).read(columns=columns).to_pandas() for part, _ in self.parts(digest)]
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
     def batches(self, part: Digest, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:

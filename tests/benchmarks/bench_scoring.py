@@ -116,7 +116,7 @@ def measure(asked: dict[str, Any]) -> None:
     """In a child: the seconds of one way to predict all rows, and the process's peak memory."""
     root = Path(asked["root"])
     digests, bench = json.loads((root / "digests.json").read_text()), opened(root, **asked["scoring"])
-    found = bare(bench, digests) if asked["what"] == "bare" else scored(bench, digests, summary=asked["what"] == "summary")
+    found = bare(bench, digests) if asked["what"] == "bare" else scored(bench, digests)
     emit(**found, gigabytes=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2))
 
 
@@ -133,7 +133,7 @@ def bare(bench: Workbench, digests: dict[str, str]) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - begun, "rows": len(answers), "positives": int(answers.sum())}
 
 
-def scored(bench: Workbench, digests: dict[str, str], *, summary: bool) -> dict[str, Any]:
+def scored(bench: Workbench, digests: dict[str, str]) -> dict[str, Any]:
     """All parts scored, here or on an engine: seconds with the engine's start, and what a period of two rows takes, which is the start."""
     from prefect import flow
     from prefect.testing.utilities import prefect_test_harness
@@ -145,7 +145,7 @@ def scored(bench: Workbench, digests: dict[str, str], *, summary: bool) -> dict[
     @flow(name="a benchmark")
     def run(source: str) -> tuple[float, Any]:
         begun = time.perf_counter()
-        found = score(bench, version=1, evidence=digests["evidence"], source=source, where="the period", model=model, summary=summary)
+        found = score(bench, version=1, evidence=digests["evidence"], source=source, where="the period", model=model)
         return time.perf_counter() - begun, found
 
     with prefect_test_harness(server_startup_timeout=180):
@@ -168,8 +168,6 @@ def one(root: Path, runs: int) -> None:
         below=1.5,
         peer_gigabytes=peer["gigabytes"],
     )
-    drift = child(root, "summary")
-    emit(work="the same with the summary for drift", seconds=round(drift["seconds"], 1), gigabytes=drift["gigabytes"])
 
 
 def engines(root: Path) -> None:

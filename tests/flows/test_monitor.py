@@ -122,8 +122,12 @@ def test_what_was_found_is_shown_in_prefect_and_in_the_terminal_and_no_name_is_m
     assert {artifact.type for artifact in found} == {"markdown", "table", "image"}
     text = next(artifact.data for artifact in found if artifact.key == "loans-monitor-2024-03")
     assert all(heading in text for heading in ("## All rows", "## Cohorts", "## The label", "## What had been estimated before labels came"))
-    months(result["months"])
-    assert "as accepted" in capsys.readouterr().out
+    months(result["months"], 1)
+    said = capsys.readouterr().out
+    assert "as accepted" in said
+    assert "(v1)" not in said
+    months(result["months"], 2)
+    assert "(v1)" in capsys.readouterr().out
     body = served.store.get_json(result["months"][0]["performance"])
     hostile = json.loads(json.dumps(body).replace("region=Nord", "region=<script>alert(1)</script>|x"))
     assert "<script" not in report_text("loans", hostile)
@@ -149,6 +153,26 @@ def test_corrected_and_partial_labels_are_monitored_anew(served):
     told = history(served, 1)
     assert len(told) == len(told.drop_duplicates(["period", "cohort", "metric"]))
     assert set(told[told["period"] == "2024-03"]["verdict"]) >= {"worse"}
+
+
+def test_late_labels_of_a_version_that_left_production_are_told_and_nothing_is_done(served):
+    """Version 2 is in production when the labels come of what version 1 served: they are held against what was accepted of version 1, and
+    though they are worse, no incident of them starts anything.
+    """
+    from flows.monitor import monitor
+
+    [first] = [event for event in served.ledger.events("loans") if event.kind == "registered"]
+    served.ledger.append("loans", "registered", 2, first.body)
+    served.ledger.append("loans", "promoted", 2, {"previous": 1})
+    labels = served.snapshot("labels", "2024-03")[1]
+    relabel(served, "2024-03", labels.assign(repaid=labels["repaid"].map({"yes": "no", "no": "yes"})))
+    result = monitor("loans")
+    assert result["version"] == 2
+    assert [(month["version"], month["period"], month["verdict"]) for month in result["months"]] == [(1, "2024-02", "as accepted"), (1, "2024-03", "worse")]
+    assert set(history(served, 1)["verdict"]) >= {"worse"}
+    assert [event.kind for event in served.ledger.events("loans") if event.kind == "incident"] == []
+    assert monitor("loans")["months"] == []
+    assert [month["version"] for month in monitor("loans", "2024-03")["months"]] == [1]
 
 
 def test_with_mlflow_down_all_else_is_recorded_and_the_next_run_completes_it(served, monkeypatch):

@@ -5,7 +5,7 @@ from functools import partialmethod
 import pandas as pd
 import pytest
 
-from tasks.core.errors import CaseError, DataError, UnavailableError
+from tasks.core.errors import CaseError, DataError, IntegrityError, UnavailableError
 from tasks.io.status import status_of
 from tasks.io.store import Store
 from tasks.io.workbench import Workbench
@@ -70,13 +70,11 @@ def test_a_corrected_month_is_scored_again_beside_what_was_served(production):
 
 
 def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, monkeypatch):
-    """With `corrupt_part: skip` the rest is scored and the month is marked; while the part is lost nothing is added; restored, the whole
-    month is scored once, and the record shows both.
+    """A part that is corrupt is named, nothing is scored, and an incident says so. With `corrupt_part: skip` the rest is scored and the month
+    is marked; while the part is lost nothing is added; restored, the whole month is scored once, and the record shows both.
     """
     from flows.infer import infer
 
-    case = production / "configs/loans.yaml"
-    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {corrupt_part: skip}\n", encoding="utf-8")
     monkeypatch.setattr(Store, "put_parts", partialmethod(Store.put_parts, rows=200))
     correct(production, "2024-02", amount=lambda values: values + 0.01)
     bench = Workbench.open("loans")
@@ -85,6 +83,14 @@ def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, m
     whole = bench.store.path(lost).read_bytes()
     bench.store.path(lost).chmod(0o600)
     bench.store.path(lost).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(IntegrityError, match=r"part 2 of 3 of snapshot 2024-02 of loans .*Nothing was scored"):
+        infer("loans", "2024-02")
+    assert served(bench) == []
+    [refused] = [event.body for event in bench.ledger.events("loans") if event.kind == "incident"]
+    assert (refused["kind"], refused["severity"], refused["period"]) == ("data quality", "critical", "2024-02")
+    assert "part 2 of 3" in refused["reason"]
+    case = production / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {corrupt_part: skip}\n", encoding="utf-8")
     for _ in range(2):
         infer("loans", "2024-02")
     [entry] = served(bench)

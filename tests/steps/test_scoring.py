@@ -17,7 +17,6 @@ from sklearn.pipeline import make_pipeline
 from tasks.core.building import build
 from tasks.core.case import Case
 from tasks.core.catalogue import Dataset
-from tasks.core.drift_summary import summarise
 from tasks.core.errors import CaseError, DataError, IntegrityError
 from tasks.core.evidence import FORMAT
 from tasks.io.foreign import foreign
@@ -137,7 +136,7 @@ def binary(tmp_path_factory):
 
 
 def test_predictions_are_the_models_own(site, later):
-    """Parts scored one by one give the model's predictions of all rows, and the summary of them is that of the whole table."""
+    """Parts scored one by one give the model's predictions of all rows."""
     frame, source = later
     found = site.score(source)
     table = site.bench.store.get_frame(found.predictions)
@@ -146,16 +145,6 @@ def test_predictions_are_the_models_own(site, later):
     assert table["row_id"].tolist() == frame["row_id"].tolist()
     assert found.rows == 2500
     assert len(site.bench.store.parts(found.predictions)) == 6
-    whole = summarise(frame.assign(prediction=site.model.predict(frame)), {**FEATURES, "prediction": "numeric"})
-    assert whole.rows == found.summary.rows
-    for name, column in whole.columns.items():
-        mine = found.summary.columns[name]
-        assert mine.missing == column.missing
-        if FEATURES.get(name) == "categorical":
-            assert mine.counts == column.counts
-        else:
-            np.testing.assert_array_equal(mine.values, column.values)
-            np.testing.assert_array_equal(mine.counts, column.counts)
 
 
 @pytest.mark.parametrize("engine", ["threads", "dask", "ray"])
@@ -167,8 +156,6 @@ def test_the_same_bytes_from_every_engine(site, later, engine):
     pytest.importorskip({"dask": "prefect_dask", "ray": "prefect_ray"}.get(engine, "prefect"))
     here, there = site.score(later[1]), site.asking(engine=engine).score(later[1])
     assert (there.predictions, there.counts, there.columns, there.kit) == (here.predictions, here.counts, here.columns, here.kit)
-    assert there.summary.columns["ward"].counts == here.summary.columns["ward"].counts
-    np.testing.assert_array_equal(there.summary.columns["prediction"].values, here.summary.columns["prediction"].values)
 
 
 def test_rows_beyond_what_fitting_saw_say_so(site):
@@ -255,7 +242,7 @@ def test_a_million_new_categories_stay_fast(site):
     frame = patients(rows, 9).assign(ward=[f"w{place}" for place in range(rows)])
     source = site.bench.store.put_frame(frame)
     begun = time.perf_counter()
-    found = site.score(source, summary=False)
+    found = site.score(source)
     assert found.counts["unseen"] == {"ward": rows}
     assert time.perf_counter() - begun < 30  # about 3 on a quiet machine
 
@@ -313,7 +300,7 @@ def test_a_kit_is_made_once_for_what_is_asked(site, later):
     """The kit is on record for the version and its settings; another engine needs no other kit, and an interval does."""
     asked, store = site.asking(interval=0.8), site.bench.store
     assert find_kit(store, "stays", 1, asked.bench.case.scoring) is None
-    asked.score(later[1], summary=False)
+    asked.score(later[1])
     digest = find_kit(store, "stays", 1, asked.bench.case.scoring)
     assert digest == find_kit(store, "stays", 1, site.asking(interval=0.8, engine="dask", unseen="refuse").bench.case.scoring)
     assert get_kit(store, digest).to_json() == json.loads(store.get(digest))
@@ -349,6 +336,5 @@ def test_a_model_that_was_trained_elsewhere_is_scored_like_any(tmp_path):
     found = Site(site.bench, evidence, model).score(site.parts(frame, 25))
     table = store.get_frame(found.predictions)
     np.testing.assert_array_equal(table["y_score"], pipeline.predict_proba(frame[["age", "dose"]])[:, 1])
-    assert list(found.summary.columns) == ["age", "dose", "prediction"]
     assert list(get_kit(store, found.kit).guards.columns) == ["age", "dose"]
     assert table["probability"].between(0, 1).all()
