@@ -2,11 +2,11 @@
 
     python tests/benchmarks/soak.py [PERIODS] [--kill]
 
-The case has as many simulated months as there are periods. `infer/boston` runs on an interval; a period comes when the one before is on
-record. Each line is a period: seconds of its run, and of the servers and the worker together: resident megabytes, open files, threads.
-The last line holds the ends against the beginnings. --kill: every fifth period a process is killed with -9 while a run is in its middle:
-by turns the flow, the worker, MLflow and Prefect's server; all but the flow are started again some seconds later. Two hundred periods take
-about an hour, most of it the start of each run's process.
+The case has as many simulated months as there are periods. `infer/boston` runs on an interval; two periods come when those before are on
+record. Each line is such a turn: seconds until both were scored, and of the servers and the worker together: resident megabytes, open
+files, threads. The last line holds the ends against the beginnings. --kill: every fifth turn a process is killed with -9 while a run is in
+its middle: by turns the flow, the worker, MLflow and Prefect's server; all but the flow are started again some seconds later. Two hundred
+periods take about forty minutes, most of it the start of each run's process.
 """
 
 import argparse
@@ -30,6 +30,8 @@ import psutil
 
 from tasks.io.home import PROJECT, Home, quiet_environment
 
+TOGETHER = 2
+"""Periods that come at a time."""
 INTERVAL = 20
 """Seconds between two scheduled runs: more than one takes, or they pile up."""
 GROWTH = 0.1
@@ -97,8 +99,9 @@ def main() -> None:
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="equipoise-soak-") as folder:
         os.environ |= {"EQUIPOISE_PROJECT": str(project(Path(folder), options.periods)), "EQUIPOISE_HOME": f"{folder}/home"}
-        os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "20"}
-        os.environ["PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS"] = "5"  # it is 30, which would set the pace after a kill
+        os.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "3", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "20"}
+        # Of a worker's 10 and a queue's 30 seconds; a worker gives up when it has failed 12 times, and takes runs 10 seconds ahead.
+        os.environ["PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS"] = "13"
         home = Home.from_environment()
         quiet_environment(home)
         from tasks.io.servers import Services
@@ -136,9 +139,10 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
         client.create_deployment_schedules(deployment.id, [(IntervalSchedule(interval=dt.timedelta(seconds=INTERVAL)), True)])
     bench = Workbench.open("boston")
     lines = []
-    for number in range(1, periods + 1):
-        period = shift_period("2000-01", number)
-        take_snapshots.fn(bench, period)
+    for number in range(1, periods // TOGETHER + 1):
+        for place in range(TOGETHER):
+            period = shift_period("2000-01", (number - 1) * TOGETHER + place + 1)
+            take_snapshots.fn(bench, period)
         began = time.monotonic()
         killed = strike(services, number) if kill else None
         while not any(event.kind == "served" and event.body["period"] == period for event in bench.ledger.events("boston")):
@@ -148,7 +152,7 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
         lines.append({"period": period, "seconds": round(time.monotonic() - began, 2), **weight(services), **({"killed": killed} if killed else {})})
         say(**lines[-1])
     settle(bench, periods)
-    ends = max(5, periods // 10)
+    ends = max(5, len(lines) // 10)
     head, tail = lines[5 : 5 + ends], lines[-ends:]
     growth = {
         name: round(statistics.median(line[name] for line in tail) / statistics.median(line[name] for line in head), 3)
