@@ -5,13 +5,17 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from tasks.core.catalogue import ROW_ID
 from tasks.core.errors import CaseError
-from tasks.core.findings import Finding, blocks, check_frame, check_target, check_use
+from tasks.core.findings import Finding, blocks, check_frame, check_names, check_target, check_use, check_values
 from tasks.core.proxies import check_proxies
 from tasks.io.expectations import rule_findings, run_rules
 from tasks.io.scored import readable
+from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
+
+ROW_COUNT = "expect_table_row_count_to_be_between"
 
 
 @step("check the use of columns")
@@ -24,9 +28,10 @@ def check_columns(bench: Workbench) -> list[Finding]:
 def check_snapshot(bench: Workbench, period: str, *, for_training: bool) -> list[Finding]:
     """Columns, types and the catalogue's rules on a period's rows; for training, which needs every part, the target and suspected proxies too."""
     source, _ = bench.newest("features", period)
-    whole = bench.store.get_frame(source.digest) if for_training else pd.concat(readable(bench, source.digest), ignore_index=True)
-    if bench.revisions("labels", period):
-        whole = whole.merge(bench.snapshot("labels", period)[1], on="row_id", how="left", validate="one_to_one")
+    labels = bench.revisions("labels", period)[-1:]
+    if not for_training and len(bench.store.parts(source.digest)) > 1:
+        return _column_by_column(bench, source, labels)
+    whole = _rows(bench, source, labels, every=for_training)
     findings = list(check_frame(bench.dataset, whole))
     if blocks(findings):
         return findings  # rules and proxies cannot be judged on a table that is not what its entry says
@@ -35,6 +40,34 @@ def check_snapshot(bench: Workbench, period: str, *, for_training: bool) -> list
         if bench.case.target.column in whole:
             findings += check_target(bench.case, whole[bench.case.target.column])
         findings += check_proxies(bench.case, bench.dataset, whole)
+    return findings
+
+
+def _rows(bench: Workbench, source: Manifest, labels: Sequence[Manifest], columns: Sequence[str] | None = None, *, every: bool = False) -> pd.DataFrame:
+    """A period's rows with their labels, all columns or these beside the row ids. every: a part that cannot be read is an error."""
+    wanted = None if columns is None else ["row_id", *columns]
+    whole = bench.store.get_frame(source.digest, wanted) if every else pd.concat(readable(bench, source.digest, wanted), ignore_index=True)
+    for manifest in labels:
+        if columns is None or set(columns) & set(manifest.schema):
+            whole = whole.merge(bench.store.get_frame(manifest.digest, wanted), on="row_id", how="left", validate="one_to_one")
+    return whole
+
+
+def _column_by_column(bench: Workbench, source: Manifest, labels: Sequence[Manifest]) -> list[Finding]:
+    """The same findings of a period of many parts, which is never held whole: each column is read by itself, or with those that a rule
+    names beside it. A rule of the table that is not about its number of rows reads all of it.
+    """
+    dataset = bench.dataset
+    present = [*source.schema, *(name for manifest in labels for name in manifest.schema if name != ROW_ID)]
+    findings = list(check_names(dataset, present))
+    for name in dict.fromkeys(name for name in present if name != ROW_ID):
+        findings += check_values(dataset, _rows(bench, source, labels, [name]))
+    if blocks(findings):
+        return findings
+    for columns, counts in dict.fromkeys((rule.columns, rule.expectation == ROW_COUNT) for rule in dataset.rules):
+        rules = tuple(rule for rule in dataset.rules if (rule.columns, rule.expectation == ROW_COUNT) == (columns, counts))
+        frame = _rows(bench, source, labels, columns if columns or counts else None)
+        findings += rule_findings(dataset, run_rules(dataset.model_copy(update={"rules": rules}), frame))
     return findings
 
 

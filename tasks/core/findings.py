@@ -205,7 +205,15 @@ def check_frame(dataset: Dataset, frame: pd.DataFrame) -> tuple[Finding, ...]:
 
     `row_id` is Equipoise's own and not looked for. A label column may be absent or empty: labels may come later.
     """
-    present = [str(name) for name in frame.columns]
+    named = check_names(dataset, frame.columns)
+    if frame.empty:
+        return Finding("empty", "block", None, f"The data of {dataset.name} has no rows.", "Check the source and the period."), *named
+    return *named, *check_values(dataset, frame)
+
+
+def check_names(dataset: Dataset, names: Iterable[Any]) -> tuple[Finding, ...]:
+    """Whether a table with columns of these names has those that the catalogue declares, and no other."""
+    present = [str(name) for name in names]
     missing = [column for column in dataset.columns if column.name not in present and not column.label]
     undeclared = [name for name in dict.fromkeys(present) if name != ROW_ID and dataset.find(name) is None]
     found = [_absent(dataset, column, undeclared) for column in missing]
@@ -213,13 +221,13 @@ def check_frame(dataset: Dataset, frame: pd.DataFrame) -> tuple[Finding, ...]:
     for name in dict.fromkeys(name for name in present if present.count(name) > 1):
         message = f"The data has {present.count(name)} columns called `{name}`."
         found.append(Finding("undeclared_column", "block", name, message, "Give each column of the source a name of its own."))
-    if frame.empty:
-        found.insert(0, Finding("empty", "block", None, f"The data of {dataset.name} has no rows.", "Check the source and the period."))
-        return tuple(found)
-    for column in dataset.columns:
-        if present.count(column.name) == 1:
-            found += _column(dataset, column, frame[column.name])
     return tuple(found)
+
+
+def check_values(dataset: Dataset, frame: pd.DataFrame) -> tuple[Finding, ...]:
+    """Whether the values of each column that is there once are of the type that the catalogue declares. The frame has rows."""
+    present = [str(name) for name in frame.columns]
+    return tuple(found for column in dataset.columns if present.count(column.name) == 1 for found in _column(dataset, column, frame[column.name]))
 
 
 def _column(dataset: Dataset, column: Column, values: "pd.Series[Any]") -> list[Finding]:
