@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 
 from tasks.attribution import attribute_changes, log_attribution, measure_with_seed, report_attribution, seeds_of
+from tasks.carbon import record_energy
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
 from tasks.core.case import Period
 from tasks.core.strict import Name
@@ -27,6 +28,7 @@ def attribute(case: Name = "boston", period: Period | None = None, seeds: int = 
         refuse_blocked(bench, check_columns(bench) + [found for taken in window.periods for found in check_snapshot(bench, taken, for_training=True)])
         found = attribute_changes(bench, [measure_with_seed(bench, window.frame, window.target, seed) for seed in chosen])
     assert meter.result is not None
+    record_energy(bench, "attribute", meter.result)
     run = log_attribution(bench, found, window.periods, meter.result)
     report_attribution(bench, found, key(case, "attribution"))
     return {"case": case, "run": run, "periods": list(window.periods), "emissions_kg": meter.result.kg, **found.to_dict()}

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import pandas as pd
 from prefect import flow
 
-from tasks.comparison import code_of, compare_versions, later_rows, predict_with_versions, unseen_rows, versions_to_compare
+from tasks.carbon import record_energy
+from tasks.comparison import Versions, code_of, compare_versions, later_rows, predict_with_versions, unseen_rows, versions_to_compare
 from tasks.core.case import Period
+from tasks.core.comparison import Comparison
 from tasks.core.strict import Name
 from tasks.evaluation_runs import log_comparison
+from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
 from tasks.reports import report_comparison
 from tasks.training import load_window
@@ -22,12 +26,19 @@ def compare(case: Name = "boston", versions: list[int] | None = None, period: Pe
     """
     bench = Workbench.open(case)
     chosen = versions_to_compare(bench, versions or [])
+    with track(country=bench.case.carbon.country, name="compare") as meter:
+        frame, comparison = _compared(bench, chosen, period)
+    record_energy(bench, "compare", meter.result)
+    run = log_comparison(bench, comparison, list(chosen.registered))
+    report_comparison(bench, comparison, list(chosen.registered))
+    return {"case": case, "run": run, "rows_compared": len(frame), "code": code_of(bench, chosen), **comparison.to_dict()}
+
+
+def _compared(bench: Workbench, chosen: Versions, period: str | None) -> tuple[pd.DataFrame, Comparison]:
+    """The rows, and what the versions answer on them side by side."""
     windows = {last: load_window(bench, last) for last in {event.body["periods"][-1] for event in chosen.registered.values()}}
     of_version = {version: windows[event.body["periods"][-1]] for version, event in chosen.registered.items()}
     seen = {version: (window.frame, window.target, window.part) for version, window in of_version.items()}
     frame, target = unseen_rows(bench, chosen, seen) if period is None else later_rows(bench, period, seen)
     tables = predict_with_versions(bench, chosen, frame, target)
-    comparison = compare_versions(bench, chosen, tables)
-    run = log_comparison(bench, comparison, list(chosen.registered))
-    report_comparison(bench, comparison, list(chosen.registered))
-    return {"case": case, "run": run, "rows_compared": len(frame), "code": code_of(bench, chosen), **comparison.to_dict()}
+    return frame, compare_versions(bench, chosen, tables)

@@ -5,11 +5,13 @@ from typing import Any
 from prefect import flow
 
 from tasks.alerts import announce, raise_recorded
+from tasks.carbon import record_energy
 from tasks.core.case import Period
 from tasks.core.errors import UnavailableError
 from tasks.core.strict import Name
 from tasks.core.suppression import publish
 from tasks.evaluation import evaluate_predictions
+from tasks.io.emissions import track
 from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
 from tasks.monitoring import due_labels, find_monitored, judge, labelled_predictions, month_of, record_monitored, show_monitored
@@ -26,9 +28,9 @@ def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, An
 
     period: YYYY-MM.
     """
-    bench, months = Workbench.open(case), []
+    bench, months, news = Workbench.open(case), [], 0
     production = find_monitored(bench)
-    with lease(bench.ledger, case, "monitor") as held:
+    with lease(bench.ledger, case, "monitor") as held, track(country=bench.case.carbon.country, name="monitor") as meter:
         if not held:
             say("another run monitors this case, and goes on from there")
         for version, due in due_labels(bench, production, period) if held else ():
@@ -38,11 +40,15 @@ def monitor(case: Name = "boston", period: Period | None = None) -> dict[str, An
                 continue
             report = publish(evaluate_predictions(bench.case, labelled.table, f"version {version} on {due}"))
             performance = judge(bench, version, labelled, report)
-            record_monitored(bench, version, performance)
+            news += record_monitored(bench, version, performance) is not None
             months.append(month_of(bench, performance))
         raise_recorded(bench, production)
         announce(bench)
-        waiting = [*show_monitored(bench, key(case, "monitor")), *show_served(bench)] if held else []
+        waiting = show_monitored(bench, key(case, "monitor")) if held else []
+    if news:
+        record_energy(bench, "monitor", meter.result)
+    if held:
+        waiting += show_served(bench)
     if waiting:
         raise UnavailableError(
             f"What is on record could not be shown everywhere: {'; '.join(waiting)}", fix=f"It is shown by the next run: equipoise monitor {case}"

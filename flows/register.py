@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.carbon import record_energy
 from tasks.checks import check_columns, check_snapshot, refuse_blocked
 from tasks.core.case import Period
 from tasks.core.predictions import kept_predictions
@@ -61,5 +62,6 @@ def register(case: Name, model: str, code: str | None = None, period: Period | N
     )
     run = log_training(bench, training)
     registered = register_version(bench, training, run)
+    record_energy(bench, "register", meter.result)
     report_training(bench, registered, {one.name: one.test.frame() for one in training.trained})
     return registered

@@ -79,7 +79,7 @@ def test_from_a_file_to_production(project):
     assert said.returncode == 0, said.stdout + said.stderr
     assert "forest-7 (chosen)" in said.stdout
     assert "loans version 1: forest-7, registered from Forest 7.skops, trained elsewhere" in said.stdout
-    assert len(bench.ledger.events("loans")) == 1
+    assert [event.kind for event in bench.ledger.events("loans")] == ["registered", "metered"]
     enrol(project)
     review("loans", 1)
     assert promote("loans", 1).promoted
