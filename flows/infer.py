@@ -14,6 +14,7 @@ from tasks.core.case import Period
 from tasks.core.errors import DataError, IntegrityError
 from tasks.core.strict import Name
 from tasks.drift import drift_summary, measure_drift
+from tasks.estimates import estimate_performance
 from tasks.inference import (
     Due,
     Production,
@@ -30,7 +31,6 @@ from tasks.io.emissions import track
 from tasks.io.leases import lease
 from tasks.io.scored import scored_parts
 from tasks.io.workbench import Workbench
-from tasks.monitoring import estimate_performance
 from tasks.reports import report_served, show_progress
 from tasks.scoring import score
 from tasks.showing import must_be_shown, show_served

@@ -14,9 +14,10 @@ from tasks.evaluation import evaluate_predictions
 from tasks.io.emissions import track
 from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
-from tasks.monitoring import due_labels, find_monitored, judge, labelled_predictions, month_of, record_monitored, show_monitored
+from tasks.monitoring import due_labels, find_monitored, judge, labelled_predictions, month_of, record_monitored
 from tasks.reports import key
 from tasks.showing import show_served
+from tasks.showing_labels import show_monitored
 from tasks.step import say
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from prefect import runtime
 
-from tasks.core.carbon import Waited, best_start, expected_seconds, metered_body, was_metered
+from tasks.core.carbon import Waited, expected_seconds, metered_body, was_metered
+from tasks.core.cleaner_power import best_start
 from tasks.core.errors import EquipoiseError
 from tasks.core.review import Event
 from tasks.io.emissions import EmissionsResult

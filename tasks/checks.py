@@ -10,8 +10,8 @@ from tasks.core.errors import CaseError
 from tasks.core.findings import Finding, blocks, check_frame, check_names, check_target, check_use, check_values
 from tasks.core.proxies import check_proxies
 from tasks.io.expectations import rule_findings, run_rules
+from tasks.io.manifests import Manifest
 from tasks.io.scored import readable
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import say, step
 

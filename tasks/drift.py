@@ -11,9 +11,9 @@ from tasks.core.digests import canonical_json
 from tasks.core.domain import tell_apart
 from tasks.core.drift import DriftReport
 from tasks.core.online import level
+from tasks.io.manifests import Manifest
 from tasks.io.references import Current, Reference
 from tasks.io.references import reference as reference_of
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 

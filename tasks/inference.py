@@ -11,9 +11,9 @@ from tasks.core.errors import CaseError, DataError, UnavailableError
 from tasks.core.review import Event, last_change, production_version, registration
 from tasks.core.scoring import Scores
 from tasks.io.gatehouse import hold_gate, no_production, show_production, was_shown
+from tasks.io.manifests import Manifest
 from tasks.io.models import load
 from tasks.io.performances import served_periods
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 

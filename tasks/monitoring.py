@@ -1,53 +1,40 @@
-"""Step: hold production against the labels that have come, and estimate how good it is while none have."""
+"""Step: hold production against the labels that have come."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.alerts import Alert
-from tasks.core.case import revision_key
 from tasks.core.cohorts import condition_columns
-from tasks.core.digests import json_bytes
-from tasks.core.documents.content import figure
-from tasks.core.errors import DataError, UnavailableError
-from tasks.core.estimation import Calibrated, Losses, bounded, scored
+from tasks.core.errors import DataError
+from tasks.core.estimation import scored
 from tasks.core.evaluation import CohortReport
-from tasks.core.evidence import StoredReport, stored_report
-from tasks.core.figures import cohort_chart
+from tasks.core.evidence import stored_report
 from tasks.core.findings import PREDICTED
 from tasks.core.online import level
 from tasks.core.outcome import labelled_rows
-from tasks.core.predictions import predictions_table
 from tasks.core.report import records
 from tasks.core.review import Event, production_version, registration
 from tasks.core.suppression import K
 from tasks.core.watch import watch
-from tasks.core.watch_report import report_text
-from tasks.io import addresses
 from tasks.io.gatehouse import no_production
 from tasks.io.performances import (
-    ESTIMATE,
+    ERRANDS,
     PERFORMANCE,
     estimates_of,
     is_monitored,
+    keep,
     monitored,
     newest_by_period,
     performance_of,
     served_periods,
 )
 from tasks.io.references import Reference
-from tasks.io.runs import SHOWN, entry_tag
 from tasks.io.scored import readable
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
-from tasks.step import flow_run, now, say, step
-
-ERRANDS = ("evaluation page", "evaluation")
-"""What is left to do of a `monitored` entry: artifacts in Prefect, and a run in MLflow."""
-FIGURES = 2  # a picture for each of the first so many metrics
+from tasks.step import now, say, step
 
 
 @dataclass(frozen=True)
@@ -175,7 +162,18 @@ def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortRepo
         "report": published,
     }
     digest = store.put_json(body)
-    _keep(bench, PERFORMANCE, key, digest, len(labelled.table), f"version {version} on {labelled.labels}", labelled.labels, labelled.predictions)
+    source = f"version {version} on {labelled.labels}"
+    keep(
+        bench,
+        PERFORMANCE,
+        key,
+        digest,
+        rows=len(labelled.table),
+        source=source,
+        created=now(),
+        parent=labelled.labels,
+        predictions=labelled.predictions,
+    )
     say(f"{labelled.period}: {found.verdict}" + "".join(f"\n  - {alert.severity}: {alert.reason}" for alert in found.alerts))
     return Performance(digest, store.get_json(digest))
 
@@ -227,131 +225,3 @@ def month_of(bench: Workbench, performance: Performance) -> dict[str, Any]:
         "estimates": body["estimates"],
         "label_drifted": body["label_drift"] and body["label_drift"]["drifted"],
     }
-
-
-@step("show what was monitored")
-def show_monitored(bench: Workbench, prefix: str) -> list[str]:
-    """Do every errand of the case's `monitored` entries: artifacts in Prefect under keys that begin with `prefix`, and a run in MLflow.
-    Returns: what still waits and why; empty when all is shown.
-    """
-    waiting: list[str] = []
-    for event, what in bench.ledger.errands(bench.case.case):
-        if event.kind != "monitored" or what not in ERRANDS or (what == "evaluation" and waiting):
-            continue
-        body = bench.store.get_json(event.body["performance"])
-        try:
-            if what == "evaluation":
-                _log(bench, event, body, f"{prefix}-{body['period']}")
-            else:
-                _report(bench, event, body, f"{prefix}-{body['period']}")
-        except UnavailableError as error:
-            waiting.append(f"mlflow: {error}")
-            say("mlflow is not there: what is on record waits to be shown")
-        else:
-            bench.ledger.done(event, what)
-    return waiting
-
-
-def _log(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
-    """A run in MLflow below the run that trained the version, unless a run already shows this entry; its pictures in Prefect."""
-    case, period, tag = bench.case.case, body["period"], entry_tag(event.sequence)
-    if bench.runs.tagged(case, tag, SHOWN) is not None:
-        return
-    registered = registration(bench.ledger.events(case), event.version or 0)
-    assert registered is not None  # nothing else serves
-    frame = StoredReport.of(body["report"]).frame()
-    known = {
-        f"{period}/{row['metric']}" + ("" if row["cohort"] == "overall" else f"/{row['cohort']}"): float(row["value"])
-        for row in frame[frame["verdict"] == "ok"].to_dict("records")
-    }
-    estimated = {f"{period}/estimate/{one['metric']}": one["value"] for one in body["estimates"] or () if one["cohort"] == "overall"}
-    pictures = bench.case.metric_names[:FIGURES]
-    run = bench.runs.log_child(
-        registered.body["run"],
-        f"evaluate {period}",
-        metrics=known | estimated,
-        tags={"equipoise.version": str(event.version), "equipoise.verdict": body["verdict"], tag: SHOWN, **flow_run()},
-        artifacts={
-            "reports/cohorts.json": json_bytes(body["report"]),
-            "reports/performance.json": json_bytes({name: value for name, value in body.items() if name != "report"}),
-            **{f"figures/{metric}.png": cohort_chart(frame, metric, title=f"{case} v{event.version} in {period}") for metric in pictures},
-        },
-    )
-    for metric in pictures:
-        where = f"{addresses.page(bench.home, 'mlflow')}/get-artifact?path=figures/{metric}.png&run_uuid={run}"
-        create_image_artifact(where, key=f"{name}-{metric.replace('_', '-')}", description=f"{metric} of every cohort of {case} in {period}, from MLflow")
-
-
-def _report(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
-    """A labelled period as artifacts: markdown, the table of all cohorts, and a link to the version in MLflow."""
-    case, period = bench.case.case, body["period"]
-    create_markdown_artifact(report_text(case, body), key=name, description=f"Version {event.version} of {case} on the labels of {period}")
-    rows = [
-        {"cohort": one["cohort"], "metric": one["metric"], "verdict": one["verdict"]}
-        | {f"{side} {what}": (one[side] or {}).get(what) for side in ("accepted", "latest", "since", "recent") for what in ("value", "low", "high")}
-        for one in body["judged"]
-    ]
-    create_table_artifact(rows, key=f"{name}-cohorts", description=f"Every cohort of {case} in {period}, beside what was accepted")
-    page = addresses.version_page(bench.home, case, event.version or 0)
-    text = f"{case} version {event.version} in MLflow"
-    create_link_artifact(page, link_text=text, key=f"{name}-mlflow", description=text)
-
-
-@step("estimate performance", task_run_name="estimate {period}")
-def estimate_performance(bench: Workbench, production: Any, period: str, rows: Callable[[], Iterable[pd.DataFrame]], revision: int = 1) -> Manifest | None:
-    """How good the version probably was in a period whose labels have not come, kept in the store once. None where nothing can be told: a
-    model without scores, or metrics that no estimate is known for.
-
-    production: what tasks.inference.find_production gave. rows: gives the period's rows part by part: the model's inputs, the cohorts'
-    columns, y_pred and y_score. revision: of the period's snapshot.
-    """
-    key = revision_key(f"v{production.version}-{period}", revision)
-    if (kept := bench.store.find(bench.case.case, ESTIMATE, key)) is not None:
-        return kept
-    answered = bounded((frame[frame["y_pred"].notna()] for frame in rows()), bench.case.seed)
-    try:
-        found = _estimator(bench, production).estimate(bench.case, answered) if len(answered) else None
-    except DataError as error:
-        say(f"{period}: no estimate of performance. {error.message}")
-        return None
-    if found is None or found.empty:
-        return None
-    digest = bench.store.put_json({"period": period, "version": production.version, "estimate": True, "rows": records(found)})
-    source = f"version {production.version}, estimated without labels"
-    kept = _keep(bench, ESTIMATE, key, digest, len(found), source, production.evidence, None)
-    overall = found[(found["cohort"] == "overall") & (found["metric"] == bench.case.metrics.primary)]
-    for one in overall.to_dict("records"):
-        say(f"{period}: {one['metric']} is estimated at {figure(one['value'], one['low'], one['high'])}, until labels come")
-    return kept
-
-
-def _keep(bench: Workbench, kind: str, key: str, digest: str, rows: int, source: str, parent: str, predictions: str | None) -> Manifest:
-    return bench.store.record(
-        Manifest(
-            stream=bench.case.case,
-            kind=kind,
-            key=key,
-            digest=digest,
-            rows=rows,
-            schema={},
-            source=source,
-            created=now(),
-            parent=parent,
-            extra={"predictions": predictions} if predictions else {},
-        )
-    )
-
-
-_fitted: dict[tuple[str, str], Calibrated | Losses] = {}
-"""The estimator that was asked for last: its fit takes up to a second, and a catch-up asks for it each period."""
-
-
-def _estimator(bench: Workbench, production: Any) -> Calibrated | Losses:
-    """What is fitted on the version's validation rows, which its evidence pins."""
-    asked = (production.evidence, bench.case.model_dump_json())
-    if asked not in _fitted:
-        rows = predictions_table(production.candidate, *bench.archive.part_rows(bench.archive.evidence(production.evidence), "validation"))
-        made = Calibrated.fit(bench.case, rows) if bench.case.task == "binary" else Losses.fit(rows, production.kinds, bench.case.seed)
-        _fitted.clear()
-        _fitted[asked] = made
-    return _fitted[asked]

@@ -18,8 +18,9 @@ from tasks.core.operations import Scoring
 from tasks.core.scoring import Batch, Kit, Model, Scores, fits, score_batch
 from tasks.io.engines import mapped
 from tasks.io.kits import find_kit, get_kit, put_kit
+from tasks.io.manifests import Digest
 from tasks.io.models import load
-from tasks.io.store import RESTORE, Digest, Store
+from tasks.io.store import RESTORE, Store
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 

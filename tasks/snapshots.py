@@ -10,8 +10,8 @@ from tasks.core.case import revision_key, shift_period
 from tasks.core.catalogue import RiskFlag
 from tasks.core.errors import DataError, nearest
 from tasks.core.simulation import simulate
+from tasks.io.manifests import Manifest
 from tasks.io.sources import months_of, read_source, shown, with_row_ids
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 

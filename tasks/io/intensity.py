@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.core.carbon import Slot, read_forecast
+from tasks.core.cleaner_power import Slot, read_forecast
 from tasks.core.errors import DataError, UnavailableError
 
 MOST_BYTES = 2 << 20

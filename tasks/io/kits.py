@@ -6,7 +6,8 @@ from tasks.core.digests import digest_of
 from tasks.core.operations import Scoring
 from tasks.core.scoring import Kit, Model, make_kit
 from tasks.io.archive import Archive
-from tasks.io.store import Digest, Manifest, Store
+from tasks.io.manifests import Digest, Manifest
+from tasks.io.store import Store
 
 KIND = "kit"
 

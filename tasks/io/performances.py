@@ -9,10 +9,12 @@ import pandas as pd
 from tasks.core.case import revision_key
 from tasks.core.report import records
 from tasks.core.review import Event
-from tasks.io.store import Manifest
+from tasks.io.manifests import Manifest
 from tasks.io.workbench import Workbench
 
 PERFORMANCE, ESTIMATE = "performance", "estimate"
+ERRANDS = ("evaluation page", "evaluation")
+"""What is left to do of a `monitored` entry: artifacts in Prefect, and a run in MLflow."""
 COLUMNS = (
     *("period", "cohort", "metric", "value", "low", "high", "rows", "accepted", "accepted_low", "accepted_high"),
     *("since", "since_low", "since_high", "verdict", "estimate", "estimate_low", "estimate_high", "inside"),
@@ -56,6 +58,12 @@ def estimates_of(bench: Workbench, version: int, period: str, revision: int = 1)
     """The estimates that were made of a period before its labels came (columns of tasks.core.estimation), or None."""
     found = bench.store.find(bench.case.case, ESTIMATE, revision_key(f"v{version}-{period}", revision))
     return pd.DataFrame(bench.store.get_json(found.digest)["rows"]) if found else None
+
+
+def keep(bench: Workbench, kind: str, key: str, digest: str, *, rows: int, source: str, created: str, parent: str, predictions: str | None = None) -> Manifest:
+    """Put what the store has of a period on record, once. Returns: the manifest that stands."""
+    extra = {"predictions": predictions} if predictions else {}
+    return bench.store.record(Manifest(bench.case.case, kind, key, digest, rows, {}, source, created, parent=parent, extra=extra))
 
 
 def history(bench: Workbench, version: int) -> pd.DataFrame:

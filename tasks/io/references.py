@@ -21,8 +21,9 @@ from tasks.core.drift_by_cohort import ByCohort, by_cohort
 from tasks.core.drift_summary import Kind, Summary, summarise
 from tasks.core.online import ALPHA
 from tasks.core.schema import check_schema
+from tasks.io.manifests import Manifest
 from tasks.io.pages import ROWS, sample
-from tasks.io.store import Manifest, Store
+from tasks.io.store import Store
 
 KEPT = 2
 """How many references a process keeps: a summary of all distinct values may be as large as the table."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from tasks.core.errors import IntegrityError
-from tasks.io.store import Digest
+from tasks.io.manifests import Digest
 from tasks.io.workbench import Workbench
 
 

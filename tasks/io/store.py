@@ -11,14 +11,9 @@ their name. A manifest gets its name by a hard link, which fails where the name 
 Nothing is read before its digest is verified. The store knows no clock and no environment.
 """
 
-import contextlib
-import dataclasses
-import errno
 import io
 import json
-import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,15 +21,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
-from tasks.core.digests import canonical_json, digest_bytes, digest_of, finite
+from tasks.core.digests import canonical_json, digest_bytes, finite
 from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError, UnavailableError
 from tasks.core.strict import NAME
-
-Digest = str
-"""`sha256:` and 64 hexadecimal digits."""
+from tasks.io import durable
+from tasks.io.manifests import RESTORE_MANIFEST, Digest, Manifest, verified
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
@@ -44,45 +36,6 @@ ROWS_IN_PART = 1 << 20
 PARTS = "equipoise-parts-1"
 Parts = list[tuple[Digest, int | None]]
 """The Parquet objects of a table in order, each with its rows; None for a table of one object, which is opened to tell."""
-
-_SEAL = "manifest_digest"
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-class Manifest:
-    """What one object is: the `kind` (features, labels, predictions, ...) of a `stream` for a `key`.
-
-    `key` is a period, or a model version and a period: "2024-05", "v3-2024-05". `schema` maps columns to pandas dtypes, in order.
-    `created` is ISO 8601. `parent` is the digest this came from. `extra` holds JSON values.
-    """
-
-    stream: str
-    kind: str
-    key: str
-    digest: Digest
-    rows: int
-    schema: dict[str, str]
-    source: str
-    created: str
-    seed: int | None = None
-    parent: Digest | None = None
-    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def seal(self) -> Digest:
-        """SHA-256 of the manifest itself: of its fields as canonical JSON."""
-        return digest_of(self._fields())
-
-    def to_bytes(self) -> bytes:
-        """The manifest's file."""
-        return canonical_json({**self._fields(), _SEAL: self.seal})
-
-    def _fields(self) -> dict[str, Any]:
-        # canonical JSON sorts mappings by key; the order of columns is data, so they are kept as pairs
-        return {**dataclasses.asdict(self), "schema": [list(column) for column in self.schema.items()]}
-
-
-_manifests = TypeAdapter(Manifest)
 
 
 class Store:
@@ -95,11 +48,11 @@ class Store:
         """Keep the bytes and return their digest. Bytes already kept are not written again, unless what is kept is damaged."""
         digest = digest_bytes(data)
         path = self.path(digest)
-        with _written(path):
+        with durable.written(path):
             if not (path.is_file() and path.read_bytes() == data):
-                temporary = _temporary(path, data)
+                temporary = durable.temporary(path, data)
                 temporary.replace(path)
-                _sync(path.parent)
+                durable.sync(path.parent)
         return digest
 
     def get(self, digest: Digest) -> bytes:
@@ -228,15 +181,15 @@ class Store:
         data = manifest.to_bytes()
         existing = self.find(manifest.stream, manifest.kind, manifest.key)
         if existing is None:
-            with _written(path):
-                temporary = _temporary(path, data)
+            with durable.written(path):
+                temporary = durable.temporary(path, data)
                 try:
                     path.hardlink_to(temporary)
                 except FileExistsError:  # another process was first
                     existing = self.find(manifest.stream, manifest.kind, manifest.key)
                 finally:
                     temporary.unlink()
-                _sync(path.parent)
+                durable.sync(path.parent)
         if existing is None:
             return manifest
         if existing.digest != manifest.digest:
@@ -257,9 +210,9 @@ class Store:
             return None
         except OSError as error:
             raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(path), fix=_READING) from error
-        manifest = _verified(data, path)
+        manifest = verified(data, path)
         if (manifest.stream, manifest.kind, manifest.key) != (stream, kind, key):
-            raise IntegrityError(f"holds the manifest of {manifest.stream}/{manifest.kind}/{manifest.key}.", where=str(path), fix=_RESTORE_MANIFEST)
+            raise IntegrityError(f"holds the manifest of {manifest.stream}/{manifest.kind}/{manifest.key}.", where=str(path), fix=RESTORE_MANIFEST)
         return manifest
 
     def list(self, stream: str, kind: str) -> list[Manifest]:
@@ -312,60 +265,3 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 _READING = "Check the store's folder and your right to read it."
 RESTORE = "Restore it from a backup, or take the snapshot again from its source: the same bytes mend it."
-_RESTORE_MANIFEST = "Restore it from a backup, or remove this file and take the snapshot again from its source."
-
-
-def _verified(data: bytes, path: Path) -> Manifest:
-    """The manifest in a file's bytes, which must be exactly the bytes that the manifest would be written as."""
-    try:
-        fields = json.loads(data)
-        fields.pop(_SEAL)
-        manifest = _manifests.validate_python({**fields, "schema": dict(fields["schema"])})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError) as error:
-        raise IntegrityError(f"is not a manifest ({type(error).__name__}).", where=str(path), fix=_RESTORE_MANIFEST) from error
-    if manifest.to_bytes() != data:
-        raise IntegrityError(f"is corrupt: its digest should be {manifest.seal} for what it says.", where=str(path), fix=_RESTORE_MANIFEST)
-    return manifest
-
-
-def _temporary(path: Path, data: bytes) -> Path:
-    """A new file beside `path` that holds the data, on disk. Left by a crash, it is seen by nobody: its name begins with a dot."""
-    _make(path.parent)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary
-
-
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, each on disk before the next."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn what the operating system says against writing into an error that names the path."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "Free some space on that disk." if full else "Check the folder and your right to write there, or set EQUIPOISE_HOME to another."
-        raise UnavailableError(f"cannot be written: {error.strerror}.", where=str(path), fix=fix) from error

@@ -15,7 +15,8 @@ from tasks.io.archive import Archive
 from tasks.io.documents import load_case, load_dataset
 from tasks.io.home import Home, quiet_environment
 from tasks.io.ledger import Ledger
-from tasks.io.store import Manifest, Store
+from tasks.io.manifests import Manifest
+from tasks.io.store import Store
 
 if TYPE_CHECKING:
     from tasks.io.registry import Registry

@@ -19,8 +19,8 @@ def served(project):
     from tasks.core.evidence import OBJECTS, manifest, stored_report
     from tasks.core.predictions import kept_predictions
     from tasks.core.suppression import publish
+    from tasks.estimates import estimate_performance
     from tasks.io.models import dump
-    from tasks.monitoring import estimate_performance
     from tasks.snapshots import take_snapshots
     from tasks.training import fit_candidate, load_window
 

@@ -5,7 +5,8 @@ import time
 
 from tasks.io import retention
 from tasks.io.ledger import Ledger
-from tasks.io.store import Manifest, Store
+from tasks.io.manifests import Manifest
+from tasks.io.store import Store
 
 
 def test_only_what_nothing_refers_to_is_found_and_removed(tmp_path):

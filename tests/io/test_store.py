@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError, UnavailableError
-from tasks.io.store import Manifest, Store
+from tasks.io.manifests import Manifest
+from tasks.io.store import Store
 
 PROJECT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -30,7 +31,8 @@ RACE = """
 import sys, time
 from pathlib import Path
 from tasks.core.errors import ConflictError
-from tasks.io.store import Manifest, Store
+from tasks.io.manifests import Manifest
+from tasks.io.store import Store
 root, who, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 store = Store(root / "store")
 for number in range(rounds):

@@ -19,8 +19,8 @@ from tasks.core.evidence import stored_report
 from tasks.core.suppression import publish
 from tasks.drift import measure_drift
 from tasks.io import references
+from tasks.io.manifests import Manifest
 from tasks.io.pages_again import beside_of, draw_period
-from tasks.io.store import Manifest
 from tasks.io.workbench import Workbench
 from tasks.io.workspace import project_id
 from tasks.rebuilding import rebuild
