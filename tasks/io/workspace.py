@@ -10,13 +10,11 @@ Beside them is ours:  <project>/shown.json, which panels were ever put on the da
 A damaged project is moved to:  damaged/<project>.damaged-<n>
 """
 
-import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -30,6 +28,7 @@ from tasks.core.drift import DriftReport
 from tasks.core.errors import IntegrityError
 from tasks.core.online import ALPHA
 from tasks.io import pages, pages_panels
+from tasks.io import workspace_files as files
 from tasks.io.pages_text import safe_text
 from tasks.io.processes import writable
 from tasks.io.references import Current, Reference
@@ -193,7 +192,7 @@ class Workspace:
         home = self.path / project_id(case)
         try:
             for path in (home / "metadata.json", home / "dashboard.json", home / "shown.json", *(home / "snapshots").glob("*.json")):
-                _read(path)
+                files.read(path)
         except (IntegrityError, FileNotFoundError):
             return False
         return True
@@ -204,13 +203,13 @@ class Workspace:
         for home in projects:
             for path in (home / "metadata.json", home / "dashboard.json", home / "shown.json"):
                 if path.exists():
-                    _read(path)
+                    files.read(path)
             for path in sorted((home / "snapshots").glob("*.json")):
                 with path.open("rb") as file:
                     file.seek(0, os.SEEK_END)
                     file.seek(max(file.tell() - 1, 0))
                     if file.read(1) != b"}":
-                        raise _damaged(path)
+                        raise files.damaged(path)
 
     def _add(
         self,
@@ -229,7 +228,7 @@ class Workspace:
         target = home / "snapshots" / f"{run}.json"
         with writable(self.path):
             self._project(case, home)
-            with _alone(home):
+            with files.alone(home):
                 self._show(home, uuid.UUID(project), panels)
             self.check(case)
             if target.exists():
@@ -238,7 +237,7 @@ class Workspace:
             # A naive date: the page reads it as local time, so a zone would show the month before to half the world.
             model.timestamp, (model.name, model.tags, facts) = at, told
             model.metadata = {safe_text(key): safe_text(text, longest=2000) for key, text in facts.items()}
-            created = _create(target, json.dumps(model.dict(), cls=NumpyEncoder))
+            created = files.create(target, json.dumps(model.dict(), cls=NumpyEncoder))
         return Recorded(project, run, created)
 
     def _project(self, case: str, home: Path) -> None:
@@ -250,15 +249,15 @@ class Workspace:
         if not metadata.exists():
             (home / "snapshots").mkdir(parents=True, exist_ok=True)
             said = f"Each period against what the model of case {case} was accepted on, its quality once labels have come, and what it cost."
-            _create(metadata, json.dumps(ProjectModel(id=uuid.UUID(home.name), name=case, description=said).dict(), cls=NumpyEncoder, indent=2))
+            files.create(metadata, json.dumps(ProjectModel(id=uuid.UUID(home.name), name=case, description=said).dict(), cls=NumpyEncoder, indent=2))
 
     def _show(self, home: Path, project: uuid.UUID, panels: "Callable[[pages_panels.Known], pages_panels.Panels]") -> None:
         """Bring our panels up to date where they are, add those that were never there, and leave the user's alone."""
         from evidently.legacy.utils import NumpyEncoder
 
         dashboard, memory = home / "dashboard.json", home / "shown.json"
-        before = _read(dashboard) if dashboard.exists() else {"tabs": [], "panels": []}
-        shown: dict[str, Any] = _read(memory) if memory.exists() else {"panels": [], "lines": {}}
+        before = files.read(dashboard) if dashboard.exists() else {"tabs": [], "panels": []}
+        shown: dict[str, Any] = files.read(memory) if memory.exists() else {"panels": [], "lines": {}}
         lines = {family: list(names) for family, names in shown["lines"].items()}
 
         def known(family: str, names: Sequence[str]) -> Sequence[str]:
@@ -270,11 +269,11 @@ class Workspace:
         try:
             after, offered = pages_panels.merged(project, before, ours, shown["panels"])
         except (KeyError, TypeError, AttributeError):
-            raise _damaged(dashboard) from None
+            raise files.damaged(dashboard) from None
         if after != before:
-            _replace(dashboard, json.dumps(after))
+            files.replace(dashboard, json.dumps(after))
         if (offered, lines) != (shown["panels"], shown["lines"]):
-            _replace(memory, json.dumps({"panels": offered, "lines": lines}).replace("<", "\\u003c"))  # names of cohorts, should anybody open it as a page
+            files.replace(memory, json.dumps({"panels": offered, "lines": lines}).replace("<", "\\u003c"))  # names of cohorts, should anybody open it as a page
 
 
 def _run_of(case: str, name: str) -> str:
@@ -284,61 +283,3 @@ def _run_of(case: str, name: str) -> str:
 def _first_day(period: str, revision: int) -> dt.datetime:
     year, month = map(int, period.split("-"))
     return dt.datetime(year, month, 1) + dt.timedelta(minutes=revision - 1)  # noqa: DTZ001
-
-
-@contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Keep other processes from changing the dashboard at the same time: of two that read it, the later would undo the earlier."""
-    folder = os.open(home, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise _damaged(path) from None
-    if not isinstance(content, dict):
-        raise _damaged(path)
-    return content
-
-
-def _damaged(path: Path) -> IntegrityError:
-    return IntegrityError(
-        "is not a whole JSON file, and Evidently hides a project that has one.",
-        where=str(path),
-        fix="Run: equipoise monitor CASE --rebuild. It moves the project aside, and draws it again from the record.",
-    )
-
-
-def _create(path: Path, text: str) -> bool:
-    """Write a whole file under a name that must be new; False when it is there already. Of two writers, one wins.
-
-    A hard link rather than a rename: it never replaces, and it raises the event by which a running Evidently UI notices.
-    """
-    temporary = _temporary(path, text)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file, in place of what is there."""
-    _temporary(path, text).replace(path)
-
-
-def _temporary(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary

@@ -1,0 +1,72 @@
+"""The files of Evidently's workspace: read whole, written whole, by one process at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import IntegrityError
+
+
+@contextlib.contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Keep other processes from changing the dashboard at the same time: of two that read it, the later would undo the earlier."""
+    folder = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of Evidently's. Raises: IntegrityError for one that is not whole."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise damaged(path) from None
+    if not isinstance(content, dict):
+        raise damaged(path)
+    return content
+
+
+def damaged(path: Path) -> IntegrityError:
+    """What to say of such a file."""
+    return IntegrityError(
+        "is not a whole JSON file, and Evidently hides a project that has one.",
+        where=str(path),
+        fix="Run: equipoise monitor CASE --rebuild. It moves the project aside, and draws it again from the record.",
+    )
+
+
+def create(path: Path, text: str) -> bool:
+    """Write a whole file under a name that must be new; False when it is there already. Of two writers, one wins.
+
+    A hard link rather than a rename: it never replaces, and it raises the event by which a running Evidently UI notices.
+    """
+    temporary = _temporary(path, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a whole file, in place of what is there."""
+    _temporary(path, text).replace(path)
+
+
+def _temporary(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
