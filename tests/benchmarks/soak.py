@@ -66,22 +66,25 @@ def ports() -> Any:
         return Ports(*(one.getsockname()[1] for one in taken))
 
 
-def family(services: Any) -> list[psutil.Process]:
-    """The servers and the worker with their children, without the runs of flows."""
+def family(services: Any) -> list[tuple[str, psutil.Process]]:
+    """The servers and the worker with their children, each with the name of its eldest, without the runs of flows."""
     found = []
     for child in services._children:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(child.process.pid)
-            found += [process, *(one for one in process.children(recursive=True) if not RUN & set(one.cmdline()))]
+            own = [process, *(one for one in process.children(recursive=True) if not RUN & set(one.cmdline()))]
+            found += [(child.name, one) for one in own]
     return found
 
 
 def weight(services: Any) -> dict[str, float]:
-    """What the processes hold now."""
+    """What the processes hold now: together, and the memory of each family."""
     total: Counter[str] = Counter()
-    for process in family(services):
+    for name, process in family(services):
         with contextlib.suppress(psutil.Error):
-            total["megabytes"] += process.memory_info().rss / 1e6
+            megabytes = process.memory_info().rss / 1e6
+            total["megabytes"] += megabytes
+            total[f"megabytes of {name}"] += megabytes
             total["files"] += process.num_fds()
             total["threads"] += process.num_threads()
     return {name: round(value) for name, value in total.items()}
@@ -156,7 +159,8 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
     head, tail = lines[5 : 5 + ends], lines[-ends:]
     growth = {
         name: round(statistics.median(line[name] for line in tail) / statistics.median(line[name] for line in head), 3)
-        for name in ("seconds", "megabytes", "files", "threads")
+        for name in head[0]
+        if name not in ("period", "killed")
     }
     metered = [event.body for event in bench.ledger.events("boston") if event.kind == "metered" and event.body["flow"] == "infer"]
     runs = [body["seconds"] for body in metered if body["rows"]]
@@ -165,7 +169,7 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
     told = dict(row for row in status_of(bench).rows if row[0] in ("last inference", "not shown yet"))
     twice, runs = [period for period, count in served.items() if count > 1], shown(bench)
     say(work=f"{periods} periods by schedule", periods=len(served), twice=twice, runs_in_mlflow=runs, status=told, growth=growth)
-    grown = {name: value for name, value in growth.items() if value > 1 + GROWTH} if not kill else {}
+    grown = {name: value for name, value in growth.items() if value > 1 + GROWTH and not name.startswith("megabytes of")} if not kill else {}
     if twice or len(served) != periods or runs != {"1": periods} or "not shown yet" in told or grown:
         raise SystemExit("not each period once, and shown once, or something grew")
 
