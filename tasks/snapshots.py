@@ -1,7 +1,7 @@
 """Step: take immutable snapshots of a dataset's periods, and read them back."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -11,7 +11,7 @@ from tasks.core.catalogue import RiskFlag
 from tasks.core.errors import DataError, nearest
 from tasks.core.simulation import simulate
 from tasks.io.manifests import Manifest
-from tasks.io.sources import months_of, read_source, shown, with_row_ids
+from tasks.io.sources import months_of, read_parts, read_source, shown, with_row_ids
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -69,13 +69,13 @@ def _record(bench: Workbench, kind: str, period: str, table: pd.DataFrame, *, re
 def _months(bench: Workbench, period: str | None) -> dict[str, pd.DataFrame]:
     """The source's rows by period, each with its row ids: of one period and of the one whose labels come with it, or of all."""
     case, dataset = bench.case, bench.dataset
-    base = read_source(dataset.source, root=bench.home.project)
     simulation = case.periods.simulate
     wanted = None if period is None else {period, shift_period(period, -case.periods.labels_after)}
     if simulation is None:
-        months = _ended(months_of(base, str(case.periods.column), case.periods.timezone), case.periods.timezone, period)
+        months = _ended(_split(bench, wanted), case.periods.timezone, period)
         keys = dataset.key_columns or None
     else:
+        base = read_source(dataset.source, root=bench.home.project)
         # A resampled month repeats rows, so the table's own key no longer identifies one.
         periods = {shift_period(simulation.first, offset): offset + 1 for offset in range(simulation.months)}
         _must_know(period, periods)
@@ -88,6 +88,18 @@ def _months(bench: Workbench, period: str | None) -> dict[str, pd.DataFrame]:
     _must_know(period, months)
     risky = set(dataset.flagged(RiskFlag.PII, RiskFlag.SENSITIVE, RiskFlag.PROHIBITED)) & set(keys or ())
     return {name: with_row_ids(frame, keys, name, pseudonyms=bool(risky)) for name, frame in sorted(months.items()) if wanted is None or name in wanted}
+
+
+def _split(bench: Workbench, wanted: Collection[str] | None) -> dict[str, pd.DataFrame]:
+    """The source's rows by month, all months or those that are wanted; of the others no rows. Of a source in parts one is read at a time."""
+    column, timezone = str(bench.case.periods.column), bench.case.periods.timezone
+    months: dict[str, list[pd.DataFrame]] = {}
+    heads = []  # without rows: a column has the type that holds the values of every part, however the rows are cut into parts
+    for part in read_parts(bench.dataset.source, root=bench.home.project):
+        heads.append(part.iloc[:0])
+        for name, rows in months_of(part, column, timezone).items():
+            months.setdefault(name, []).append(rows if wanted is None or name in wanted else heads[-1])
+    return {name: found[0] if len(heads) == 1 else pd.concat([*found, *heads], ignore_index=True) for name, found in sorted(months.items())}
 
 
 def _ended(months: dict[str, pd.DataFrame], timezone: str, period: str | None) -> dict[str, pd.DataFrame]:

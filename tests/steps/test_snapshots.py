@@ -1,6 +1,7 @@
 """Snapshots never change: corrected rows make a further revision, labels come when the case says, and a month that is not over waits."""
 
 import datetime as dt
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -43,6 +44,31 @@ def test_corrected_rows_make_a_revision_beside_the_first(project):
     edit(project, lambda table: table.assign(amount=table["amount"].where(table.index != 0, before["amount"][0])))
     take_snapshots.fn(bench, revise=True)  # back to what it said at first: that is news as well
     assert [one.digest for one in bench.revisions("features", "2024-01")] == [first.digest, second.digest, first.digest]
+
+
+def test_however_the_source_is_cut_into_parts_the_snapshots_are_the_same(project, monkeypatch):
+    """A folder of Parquet files gives the digests that one file of all its rows gives, also where a column's type differs from part to part;
+    one period of it is the same again.
+    """
+    table = pd.read_csv(project / "loans.csv")
+    table["rooms"] = pd.array([None if month == "2024-03-15" else 4 for month in table["month"]], dtype="Int64")
+    catalogue = project / "catalog/loans.yaml"
+    text = catalogue.read_text(encoding="utf-8")
+    digests = []
+    for place, cuts in (("one", [0, 1800]), ("three", [0, 250, 1300, 1800])):
+        (project / place).mkdir()
+        for number, (first, last) in enumerate(pairwise(cuts)):
+            plain = table.iloc[first:last].assign(rooms=lambda rows: rows["rooms"].astype("float64" if rows["rooms"].isna().any() else "int64"))
+            plain.to_parquet(project / place / f"{number}.parquet", index=False)
+        catalogue.write_text(text.replace("path: loans.csv", f"path: {place}/"), encoding="utf-8")
+        for period in (None, "2024-01"):
+            monkeypatch.setenv("EQUIPOISE_HOME", str(project / f"home {place} {period}"))
+            bench = Workbench.open("loans")
+            take_snapshots.fn(bench, period)
+            digests.append({(kind, found): bench.newest(kind, found)[0].digest for kind in ("features", "labels") for found in bench.periods(kind)})
+    assert digests[0] == digests[2]
+    assert len(digests[0]) == 6
+    assert digests[1] == digests[3] == {key: digest for key, digest in digests[0].items() if key[1] == "2024-01"}
 
 
 def test_labels_come_with_the_period_that_the_case_says(project):
