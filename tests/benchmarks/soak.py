@@ -2,11 +2,11 @@
 
     python tests/benchmarks/soak.py [PERIODS] [--kill]
 
-The case has as many simulated months as there are periods. `infer/boston` runs on an interval; two periods come when those before are on
-record. Each line is such a turn: seconds until both were scored, and of the servers and the worker together: resident megabytes, open
+The case has as many simulated months as there are periods. `infer/boston` runs on an interval; four periods come when those before are on
+record. Each line is such a turn: seconds until all were scored, and of the servers and the worker together: resident megabytes, open
 files, threads. The last line holds the ends against the beginnings. --kill: every fifth turn a process is killed with -9 while a run is in
 its middle: by turns the flow, the worker, MLflow and Prefect's server; all but the flow are started again some seconds later. Two hundred
-periods take about forty minutes, most of it the start of each run's process.
+periods take about half an hour, most of it the start of each run's process.
 """
 
 import argparse
@@ -30,9 +30,9 @@ import psutil
 
 from tasks.io.home import PROJECT, Home, quiet_environment
 
-TOGETHER = 2
+TOGETHER = 4
 """Periods that come at a time."""
-INTERVAL = 20
+INTERVAL = 30
 """Seconds between two scheduled runs: more than one takes, or they pile up."""
 GROWTH = 0.1
 """By which part of itself a figure may grow from the first periods to the last."""
