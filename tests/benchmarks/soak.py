@@ -155,16 +155,17 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
         lines.append({"period": period, "seconds": round(time.monotonic() - began, 2), **weight(services), **({"killed": killed} if killed else {})})
         say(**lines[-1])
     settle(bench, periods)
-    ends = max(5, len(lines) // 10)
+    ends = max(5, len(lines) // 5)
     head, tail = lines[5 : 5 + ends], lines[-ends:]
     growth = {
         name: round(statistics.median(line[name] for line in tail) / statistics.median(line[name] for line in head), 3)
         for name in head[0]
-        if name not in ("period", "killed")
+        if name not in ("period", "seconds", "killed")  # how long a turn waits for its run is the schedule's
     }
     metered = [event.body for event in bench.ledger.events("boston") if event.kind == "metered" and event.body["flow"] == "infer"]
-    runs = [body["seconds"] for body in metered if body["rows"]]
-    growth["seconds of the flow"] = round(statistics.median(runs[-ends:]) / statistics.median(runs[:ends]), 3)
+    seconds = [body["seconds"] for body in metered if body["rows"]][5:]
+    growth["seconds of the flow"] = round(statistics.median(seconds[-ends:]) / statistics.median(seconds[:ends]), 3)
+    say(seconds_of_the_flow=[round(one, 1) for one in seconds])
     served = Counter(event.body["period"] for event in bench.ledger.events("boston") if event.kind == "served")
     told = dict(row for row in status_of(bench).rows if row[0] in ("last inference", "not shown yet"))
     twice, runs = [period for period, count in served.items() if count > 1], shown(bench)
