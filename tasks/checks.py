@@ -9,6 +9,7 @@ from tasks.core.catalogue import ROW_ID
 from tasks.core.errors import CaseError
 from tasks.core.findings import Finding, blocks, check_frame, check_names, check_target, check_use, check_values
 from tasks.core.proxies import check_proxies
+from tasks.core.rules import Rule
 from tasks.io.expectations import rule_findings, run_rules
 from tasks.io.manifests import Manifest
 from tasks.io.scored import readable
@@ -45,11 +46,11 @@ def check_snapshot(bench: Workbench, period: str, *, for_training: bool) -> list
 
 def _rows(bench: Workbench, source: Manifest, labels: Sequence[Manifest], columns: Sequence[str] | None = None, *, every: bool = False) -> pd.DataFrame:
     """A period's rows with their labels, all columns or these beside the row ids. every: a part that cannot be read is an error."""
-    wanted = None if columns is None else ["row_id", *columns]
+    wanted = None if columns is None else [ROW_ID, *columns]
     whole = bench.store.get_frame(source.digest, wanted) if every else pd.concat(readable(bench, source.digest, wanted), ignore_index=True)
     for manifest in labels:
         if columns is None or set(columns) & set(manifest.schema):
-            whole = whole.merge(bench.store.get_frame(manifest.digest, wanted), on="row_id", how="left", validate="one_to_one")
+            whole = whole.merge(bench.store.get_frame(manifest.digest, wanted), on=ROW_ID, how="left", validate="one_to_one")
     return whole
 
 
@@ -64,10 +65,12 @@ def _column_by_column(bench: Workbench, source: Manifest, labels: Sequence[Manif
         findings += check_values(dataset, _rows(bench, source, labels, [name]))
     if blocks(findings):
         return findings
-    for columns, counts in dict.fromkeys((rule.columns, rule.expectation == ROW_COUNT) for rule in dataset.rules):
-        rules = tuple(rule for rule in dataset.rules if (rule.columns, rule.expectation == ROW_COUNT) == (columns, counts))
-        frame = _rows(bench, source, labels, columns if columns or counts else None)
-        findings += rule_findings(dataset, run_rules(dataset.model_copy(update={"rules": rules}), frame))
+    together: dict[tuple[str, ...] | None, list[Rule]] = {}
+    for rule in dataset.rules:
+        together.setdefault(rule.columns if rule.columns or rule.expectation == ROW_COUNT else None, []).append(rule)
+    for columns, rules in together.items():
+        frame = _rows(bench, source, labels, columns)
+        findings += rule_findings(dataset, run_rules(dataset.model_copy(update={"rules": tuple(rules)}), frame))
     return findings
 
 

@@ -1,9 +1,9 @@
-"""Writes a file whole or not at all."""
+"""Writes a file whole or not at all, and keeps others from a folder meanwhile."""
 
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +32,16 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UnavailableError(f"cannot be written: {error.strerror}.", where=str(path), fix="Choose another file.") from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time: whoever else asks for the folder waits."""
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)

@@ -154,7 +154,7 @@ class Services:
             self._until(lambda url=self.addresses[name] + health[name]: _answers(url), name)  # type: ignore[misc]
             progress(f"{name} answers at {self.addresses[name]}")
             if name == "prefect" and self.deployments:
-                self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL], self.environment)
+                self._spawn("worker", *self._worker())
         if self.deployments:
             self._deploy()
             progress("deployments are registered and the worker is ready")
@@ -167,6 +167,9 @@ class Services:
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         }
         return ["prefect", "server", "start", "--host", HOST, "--port", str(self.ports.prefect)], settings | self.environment
+
+    def _worker(self) -> tuple[list[str], dict[str, str]]:
+        return ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL], self.environment
 
     def _mlflow(self) -> tuple[list[str], dict[str, str]]:
         port = self.ports.mlflow

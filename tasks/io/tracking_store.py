@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tasks.core.errors import AccessError, CaseError, DataError, UnavailableError
 from tasks.core.strict import NAME
+from tasks.io.files import alone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -138,16 +139,10 @@ class TrackingStore:
         if not self.uri.startswith("sqlite"):
             yield
             return
-        import fcntl
-
         folder = self._file().absolute().parent
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(folder):
             yield
-        finally:
-            os.close(lock)
 
     def _file(self) -> Path:
         # As SQLAlchemy reads it: what follows three slashes, neither unescaped nor cut at a "#".

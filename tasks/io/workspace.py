@@ -29,6 +29,7 @@ from tasks.core.errors import IntegrityError
 from tasks.core.online import ALPHA
 from tasks.io import pages, pages_panels
 from tasks.io import workspace_files as files
+from tasks.io.files import alone
 from tasks.io.pages_text import safe_text
 from tasks.io.processes import writable
 from tasks.io.references import Current, Reference
@@ -228,7 +229,7 @@ class Workspace:
         target = home / "snapshots" / f"{run}.json"
         with writable(self.path):
             self._project(case, home)
-            with files.alone(home):
+            with alone(home):  # of two processes that read the dashboard, the later would undo the earlier
                 self._show(home, uuid.UUID(project), panels)
             self.check(case)
             if target.exists():

@@ -1,26 +1,12 @@
-"""The files of Evidently's workspace: read whole, written whole, by one process at a time."""
+"""The files of Evidently's workspace: read whole, written whole."""
 
-import contextlib
-import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import IntegrityError
-
-
-@contextlib.contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Keep other processes from changing the dashboard at the same time: of two that read it, the later would undo the earlier."""
-    folder = os.open(home, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def read(path: Path) -> dict[str, Any]:

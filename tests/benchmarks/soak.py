@@ -193,9 +193,7 @@ def strike(services: Any, number: int) -> str | None:
     child.process.wait()
     services._children.remove(child)
     time.sleep(AWAY)
-    worker = ["prefect", "worker", "start", "--pool", "equipoise", "--type", "process", "--name", "equipoise"]
-    command, settings = {"worker": lambda: (worker, services.environment), "mlflow": services._mlflow, "prefect": services._prefect}[victim]()
-    services._spawn(victim, command, settings)
+    services._spawn(victim, *{"worker": services._worker, "mlflow": services._mlflow, "prefect": services._prefect}[victim]())
     return victim
 
 
