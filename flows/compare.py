@@ -17,7 +17,7 @@ from tasks.reports import report_comparison
 from tasks.training import load_window
 
 
-@flow(name="compare", flow_run_name="compare {case}")
+@flow(name="compare", flow_run_name="compare {case}", timeout_seconds=12 * 3600)
 def compare(case: Name = "boston", versions: list[int] | None = None, period: Period | None = None) -> dict[str, Any]:
     """Every version on every cohort beside the baseline: deltas with paired intervals, what newly fails, BTC and BEC.
 

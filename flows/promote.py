@@ -10,7 +10,7 @@ from tasks.io.workbench import Workbench
 from tasks.promotion import promote_version
 
 
-@flow(name="promote", flow_run_name="promote {case} {version}")
+@flow(name="promote", flow_run_name="promote {case} {version}", timeout_seconds=3600)
 def promote(case: Name = "boston", version: int = 1) -> Any:
     """A refusal is a result: the run completes as `Refused`, with the full list of what is missing."""
     result = promote_version(Workbench.open(case), version)

@@ -26,7 +26,7 @@ class Signature(RunInput):
     signature: str = Field(description="What `equipoise review CASE VERSION --pending --print-signature` prints.")
 
 
-@flow(name="review", flow_run_name="review {case} {version}")
+@flow(name="review", flow_run_name="review {case} {version}", timeout_seconds=PATIENCE + 24 * 3600)
 def review(case: Name = "boston", version: int = 1) -> dict[str, Any]:
     """Wait for the signature of the verdict in the version's tags, then enter the review. A signature of anything else is asked for again.
 

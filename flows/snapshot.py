@@ -10,7 +10,7 @@ from tasks.io.workbench import Workbench
 from tasks.snapshots import take_snapshots
 
 
-@flow(name="snapshot", flow_run_name="snapshot {case}")
+@flow(name="snapshot", flow_run_name="snapshot {case}", timeout_seconds=24 * 3600)
 def snapshot(case: Name = "boston", period: Period | None = None, revise: bool = False) -> dict[str, Any]:
     """Record one period, or all that the source holds. Taking the same period again changes nothing.
 

@@ -52,6 +52,11 @@ def options(command):
     return found
 
 
+def mounts(name):
+    """What a service finds at each path: a named volume or a folder."""
+    return {path: source for source, path, *_ in (filled(volume).split(":") for volume in SERVICES[name].get("volumes", []))}
+
+
 @pytest.fixture
 def services(monkeypatch):
     """What `equipoise up` would start in the containers' place."""
@@ -128,6 +133,20 @@ def test_services_wait_for_what_they_need_and_come_back():
     databases = set(re.findall(r"CREATE DATABASE (\w+);", (FOLDER / "databases.sql").read_text(encoding="utf-8")))
     named = set(re.findall(r"@postgres:5432/(\w+)", (FOLDER / "compose.yaml").read_text(encoding="utf-8")))
     assert databases == named == {"ledger", "mlflow", "prefect"}
+
+
+def test_files_are_where_others_look_for_them():
+    """MLflow's artifacts are in one volume at the path that runs say of them, for whoever writes, reads or serves them; Evidently's folder too; the
+    leases of Prefect's server outlive its container. The image has a folder for every volume, or Docker would make it root's.
+    """
+    of_flows = {name for name in SERVICES if mounts(name).get(STATE) == "state"}
+    assert of_flows == {name for name in SERVICES if "/project" in mounts(name)} == {"worker", "equipoise"}
+    for volume, server in (("artifacts", "mlflow"), ("evidently", "evidently")):
+        used = {name: path for name in SERVICES for path, source in mounts(name).items() if source == volume}
+        assert used == dict.fromkeys({*of_flows, server}, f"{STATE}/{volume}")
+    assert mounts("prefect") == {image_environment()["PREFECT_HOME"]: "prefect"}
+    made = {path for folders in re.findall(r"install -d -o equipoise -g equipoise -m \d+ ([^&]+)", DOCKERFILE) for path in folders.split()}
+    assert {path for name in SERVICES for path, source in mounts(name).items() if source in COMPOSE["volumes"] and name != "postgres"} <= made
 
 
 def test_the_image_is_made_of_what_is_there():

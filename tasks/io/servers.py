@@ -34,6 +34,9 @@ from tasks.io.workspace import Workspace
 
 HOST = "127.0.0.1"
 POOL = "equipoise"
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+"""Where Prefect's server keeps who holds a deployment's slot: files in its home. In memory, its default, a restart forgets the holder while the
+slot stays taken in the database: for ever, or until the run is cancelled at its next renewal."""
 PATIENCE = 300.0
 """Seconds until a server must answer. Two free cores need about 20, two very busy ones 100."""
 
@@ -145,6 +148,8 @@ class Services:
         for folder in (self.home.root / "logs", self.home.artifacts, self.home.evidently, self.home.prefect):
             with processes.writable(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+        # The lock names a process by its number. After a restart of the machine another may have that number, and Prefect would wait for it for ever.
+        (self.home.prefect / "concurrency_leases" / "expirations.lock").unlink(missing_ok=True)
         Workspace(self.home.evidently).check()
         commands = {"prefect": self._prefect, "mlflow": self._mlflow, "evidently": self._evidently}
         health = {"prefect": "/api/health", "mlflow": "/health", "evidently": "/api/version"}
@@ -165,6 +170,7 @@ class Services:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{address},http://localhost:{self.ports.prefect}",
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         }
         return ["prefect", "server", "start", "--host", HOST, "--port", str(self.ports.prefect)], settings | self.environment
 

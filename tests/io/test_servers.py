@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tasks.core.errors import CaseError, IntegrityError, UnavailableError
-from tasks.io import processes
+from tasks.io import processes, servers
 from tasks.io.home import PROJECT, Home
 from tasks.io.servers import Ports, Services
 
@@ -47,6 +47,50 @@ def ask(url, data=None, **headers):
     return answer.status, answer.headers
 
 
+def killed(services, name):
+    """Kill -9 a server and all that it started. The supervisor no longer watches it."""
+    (child,) = [child for child in services._children if child.name == name]
+    os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait(30)
+    services._children.remove(child)
+
+
+def slots_outlive_prefect(services):
+    """Prefect's server is killed while two runs hold a slot and comes back in the same home: the one run goes on, and keeps its slot; the
+    other has ended meanwhile, and its slot becomes free when its lease is over. Its last minute is written as long ago in the lease's files:
+    Prefect gives none for less than a minute.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    leases = services.home.prefect / "concurrency_leases"
+    with temporary_settings({PREFECT_API_URL: services.environment["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+
+        def take(name):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+            return client.increment_concurrency_slots_with_lease([name], 1, "concurrency", 60).json()["lease_id"]
+
+        def taken(name):
+            return client.read_global_concurrency_limit_by_name(name).active_slots
+
+        goes_on, ended = take("goes on"), take("ended")
+        assert [taken("goes on"), taken("ended")] == [1, 1]
+        killed(services, "prefect")
+        over = json.loads((leases / f"{ended}.json").read_text())["expiration"]
+        for file in (leases / f"{ended}.json", leases / "expirations.json"):
+            file.write_text(file.read_text().replace(over, "2024-01-01T00:00:00+00:00"))
+        services._spawn("prefect", *services._prefect())
+        services._until(lambda: servers._answers(f"{services.addresses['prefect']}/api/health"), "prefect")
+
+        assert client.renew_concurrency_lease(goes_on, 60).status_code == 204
+        deadline = time.monotonic() + 60
+        while taken("ended") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [taken("goes on"), taken("ended")] == [1, 0]
+        assert [file.stem for file in leases.glob("*-*.json")] == [goes_on]
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     for name in ("EQUIPOISE_MLFLOW_URI", "PREFECT_API_URL", "PREFECT_SERVER_API_AUTH_STRING"):
@@ -56,7 +100,12 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(600)
 def test_the_three_servers_start_answer_and_stop(home):
-    """They listen on the loopback only, refuse foreign hosts, origins and forged requests, keep their state in the home, and leave no process."""
+    """They listen on the loopback only, refuse foreign hosts, origins and forged requests, keep their state in the home, and leave no process.
+    What Prefect's server knows of who holds a slot outlives it, also when the lock of a server before names a process that there is.
+    """
+    lock = home.prefect / "concurrency_leases" / "expirations.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(str(os.getpid()))
     said = []
     with Services(home, free_ports(), deployments=False) as services:
         addresses = services.start(said.append)
@@ -79,6 +128,9 @@ def test_the_three_servers_start_answer_and_stop(home):
         assert (home.prefect / "prefect.db").exists()
         assert (home.root / "mlflow.db").exists()
         services.check()
+
+        slots_outlive_prefect(services)
+        found += family(services)
 
         (evidently,) = [child for child in services._children if child.name == "evidently"]
         os.kill(evidently.process.pid, signal.SIGKILL)
