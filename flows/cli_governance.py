@@ -235,7 +235,7 @@ def prune(
         from tasks.io.store import Store
 
         paths = retention.unreferenced(Store(home.store), Ledger(home.ledger_url))
-        size = sum(path.stat().st_size for path in paths)
+        size = sum(path.stat().st_size for path in paths if path.exists())
         if remove:
             retention.remove(paths)
     terminal.closing(

@@ -2,20 +2,21 @@
 
 from typing import Any, Literal
 
-from prefect import flow, unmapped
+from prefect import flow
 
-from tasks.core.cells import Plan, Summary, merge
+from tasks.core.cells import merge
 from tasks.core.errors import CaseError
 from tasks.evaluation import examine_folded, examine_predictions, fold_part, plan_parts
 from tasks.evaluation_runs import log_examination
 from tasks.io.documents import cohorts_asked
-from tasks.io.engines import Engine, task_runner
+from tasks.io.engines import Engine, mapped
 from tasks.reports import report_examination
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
+WORKERS = 2  # of an engine that starts here; a cluster that runs already has its own
 
 
-@flow(name="evaluate", flow_run_name="evaluate {predictions}")
+@flow(name="evaluate", flow_run_name="evaluate {predictions}", timeout_seconds=24 * 3600)
 def evaluate(
     predictions: str,
     task: Task,
@@ -42,16 +43,10 @@ def evaluate(
         found = examine_predictions(predictions, baseline=baseline, errors=slices, **asked)
     elif baseline is None:
         parts, plan, chosen = plan_parts(predictions, **asked)
-        summary = fold_parts.with_options(task_runner=task_runner(engine))(parts, plan)
+        summary = merge(mapped(engine, WORKERS, fold_part, parts, plan))
         found = examine_folded(summary, chosen, predictions, errors=slices, min_support=asked["min_support"])
     else:
         raise CaseError("a comparison needs both models' rows in one place.", where="engine", fix="Leave out `engine`, or `baseline`.")
     run = log_examination(found, predictions, experiment, asked)
     report_examination(found, predictions, experiment, run)
     return {"predictions": predictions, "run": run, **found.to_dict()}
-
-
-@flow(name="fold parts")
-def fold_parts(parts: list[str], plan: Plan) -> Summary:
-    """Each part's summary, wherever the task runner folds it, added up."""
-    return merge([folded.result() for folded in fold_part.map(parts, unmapped(plan))])

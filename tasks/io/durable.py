@@ -43,6 +43,15 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+def refreshed(path: Path) -> bool:
+    """Whether the file is there; if so it counts as young from now on, as one just written does (tasks.io.retention), unless it is
+    somebody else's.
+    """
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return path.is_file()
+
+
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[None]:
     """Turn what the operating system says against writing into an error that names the path."""

@@ -7,9 +7,13 @@ already is used when its own variable names it (`DASK_SCHEDULER_ADDRESS`, `RAY_A
 import inspect
 import os
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import nullcontext
 from typing import Any
 
-from tasks.core.errors import CaseError
+from threadpoolctl import threadpool_limits
+
+from tasks.core.errors import CaseError, UnavailableError
 from tasks.core.operations import Engine
 
 __all__ = ["Engine", "mapped", "task_runner"]
@@ -34,12 +38,35 @@ def task_runner(engine: Engine, workers: int = 2) -> Any:
 def mapped(engine: Engine, workers: int, step: Any, parts: Sequence[Any], *given: Any) -> list[Any]:
     """What a step returns for each part, asked as step(part, *given), on an engine that starts for it; to be called in a flow.
 
-    Raises: what the first part raised that failed.
+    Raises: what the first part raised that failed; UnavailableError when the engine lost a worker for good.
     """
-    with task_runner(engine, min(workers, len(parts))) as runner:
+    # BLAS has one number of threads for a process: a part that limits it finds the limit of another, and, the last to end, would leave that
+    # for good. Within a limit around them all they change nothing. (OpenMP's number is each thread's own, and so is limited in the part.)
+    limit = threadpool_limits(1) if engine == "threads" else nullcontext()
+    with limit, task_runner(engine, min(workers, len(parts))) as runner:
         names = list(inspect.signature(step.fn).parameters)
         futures = [runner.submit(step, dict(zip(names, (part, *given), strict=False))) for part in parts]
-        return [future.result() for future in futures]
+        try:
+            return [future.result() for future in futures]
+        except _losses(engine) as error:
+            raise UnavailableError(
+                f"A worker of the engine `{engine}` ended before its part was done, as happens where memory runs out.",
+                where="engine",
+                fix="Give the machine more memory, or the engine fewer workers (`scoring.workers` of the case), and run again.",
+            ) from error
+
+
+def _losses(engine: Engine) -> tuple[type[Exception], ...]:
+    """What an engine raises for a part whose worker is gone; Dask and Ray when others that took it over are gone too."""
+    if engine == "dask":
+        from distributed import KilledWorker
+
+        return (KilledWorker,)
+    if engine == "ray":
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+        return NodeDiedError, OutOfMemoryError, WorkerCrashedError
+    return (BrokenExecutor,)
 
 
 def _dask(workers: int) -> Any:

@@ -1,8 +1,9 @@
 """Leases: one process at a time does a piece of a case's work, wherever it runs and whatever its clock says.
 
 A lease is a row beside the ledger. Its holder counts its `beat` up while it lives; who wants the lease and sees the count stand still
-for `PATIENCE` seconds by its own clock's steps takes it over. A lease saves work, no more: a holder that slept and lost it still leaves
-one result, since the store and the ledger take each result once.
+for `PATIENCE` seconds by its own clock's steps takes it over. A holder that can be looked at, a process of the same machine, is not
+waited for once it has ended. A lease saves work, no more: a holder that slept and lost it still leaves one result, since the store and
+the ledger take each result once.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
@@ -43,7 +45,7 @@ def lease(ledger: Ledger, case: str, work: str) -> Iterator[bool]:
 
     Raises: UnavailableError when the ledger's database does not answer.
     """
-    holder = f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}:{uuid.uuid4().hex}"
+    holder = f"{_machine()}:{os.getpid()}:{_began(os.getpid())}:{uuid.uuid4().hex}"
     try:
         create_tables(_metadata, ledger.engine)
         held = _take(ledger.engine, case, work, holder)
@@ -95,16 +97,35 @@ def _beat(engine: sa.Engine, case: str, work: str, holder: str, ended: threading
 
 def _is_gone(holder: str) -> bool:
     """Whether the holder was a process of this machine that has ended."""
-    host, pid, begun, _ = holder.rsplit(":", 3)
-    if host != socket.gethostname():
+    machine, pid, began, _ = holder.rsplit(":", 3)
+    if machine != _machine():
         return False
     try:
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.0f}" != begun or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return _began(int(pid)) != began or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return True
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return False
+
+
+def _machine() -> str:
+    """Which processes a number of one is among: on Linux those of a boot and a pid namespace, which containers of one host name have
+    of their own; elsewhere the host's.
+    """
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _began(pid: int) -> str:
+    """When a process of this machine began, which tells it from a later one of its number: on Linux in ticks since the boot (field 22 of
+    proc_pid_stat(5)), since psutil counts from a boot that the clock dates; elsewhere by the clock.
+    """
+    if not psutil.LINUX:
+        return f"{psutil.Process(pid).create_time():.0f}"
+    stat = Path("/proc", "self" if pid == os.getpid() else str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    return stat.rpartition(")")[2].split()[19]  # the name of the program, in brackets, may hold blanks
 
 
 def _row(case: str, work: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -1,5 +1,6 @@
 """Retention: which stored objects a record still refers to, and removing those that none does."""
 
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from tasks.io.store import Store
 
 _DIGEST = re.compile(rb"sha256:([0-9a-f]{64})")
 GRACE_SECONDS = 3600
-"""Younger objects stay: a training puts its objects into the store before the ledger refers to them."""
+"""Younger objects stay: a run puts its objects into the store, which makes those of before young again, and only then on record."""
 
 
 def unreferenced(store: Store, ledger: Ledger) -> list[Path]:
@@ -30,20 +31,28 @@ def unreferenced(store: Store, ledger: Ledger) -> list[Path]:
             with path.open("rb") as file:
                 told = file.read(1) in (b"{", b"[") and _named([path.read_bytes()])
             waiting |= set(told or ()) - kept
-    youngest = time.time() - GRACE_SECONDS
-    found = [path for path in (store.root / "objects").glob("??/*") if path.name not in kept and path.stat().st_mtime < youngest]
-    return sorted(found, key=lambda path: path.stat().st_mtime)
+    found = sorted((_put(path), path) for path in (store.root / "objects").glob("??/*") if path.name not in kept)
+    return [path for put, path in found if put < time.time() - GRACE_SECONDS]
 
 
 def remove(paths: Iterable[Path]) -> int:
-    """Remove the files and return the bytes that this frees."""
+    """Remove the files and return the bytes that this frees. One that was put again since it was found stays."""
     freed = 0
     for path in paths:
         if path.parent.parent.name != "objects":
             raise IntegrityError("is not an object of a store.", where=str(path))
-        freed += path.stat().st_size
-        path.unlink()
+        if _put(path) < time.time() - GRACE_SECONDS:
+            freed += path.stat().st_size
+            path.unlink()
     return freed
+
+
+def _put(path: Path) -> float:
+    """When the file was put last; never, for one that is gone: a temporary one soon has another name."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _named(texts: Iterable[bytes]) -> list[str]:

@@ -11,6 +11,7 @@ their name. A manifest gets its name by a hard link, which fails where the name 
 Nothing is read before its digest is verified. The store knows no clock and no environment.
 """
 
+import errno
 import io
 import json
 import re
@@ -36,6 +37,8 @@ ROWS_IN_PART = 1 << 20
 PARTS = "equipoise-parts-1"
 Parts = list[tuple[Digest, int | None]]
 """The Parquet objects of a table in order, each with its rows; None for a table of one object, which is opened to tell."""
+_INDEX = canonical_json({"format": PARTS})[:-1]
+"""How the index of a table begins."""
 
 
 class Store:
@@ -45,11 +48,13 @@ class Store:
         self.root = root
 
     def put(self, data: bytes) -> Digest:
-        """Keep the bytes and return their digest. Bytes already kept are not written again, unless what is kept is damaged."""
+        """Keep the bytes and return their digest. Bytes already kept are not written again, unless what is kept is damaged; they count
+        as young again, so that nothing removes them before they are put on record.
+        """
         digest = digest_bytes(data)
         path = self.path(digest)
         with durable.written(path):
-            if not (path.is_file() and path.read_bytes() == data):
+            if not (durable.refreshed(path) and _holds(path, data)):
                 temporary = durable.temporary(path, data)
                 temporary.replace(path)
                 durable.sync(path.parent)
@@ -58,14 +63,19 @@ class Store:
     def get(self, digest: Digest) -> bytes:
         """The bytes of a digest, verified.
 
-        Raises: IntegrityError when the object is missing or its bytes are others.
+        Raises: IntegrityError when the object is missing, its bytes are others, or the disk does not give them; UnavailableError when it
+        cannot be opened.
         """
-        path = self.path(digest)
+        path, opened = self.path(digest), False
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                opened = True
+                data = file.read()
         except FileNotFoundError:
             raise IntegrityError("is on record but not in the store.", where=str(path), fix=RESTORE) from None
         except OSError as error:
+            if opened and error.errno == errno.EIO:  # the disk is there, and a place of it is not; a folder that went away opens no file
+                raise IntegrityError(f"is damaged: the disk does not give its bytes ({error.strerror}).", where=str(path), fix=RESTORE) from error
             raise UnavailableError(f"cannot be read: {error.strerror}.", where=str(path), fix=_READING) from error
         found = digest_bytes(data)
         if found != digest:
@@ -125,7 +135,7 @@ class Store:
 
         Raises: IntegrityError when the object is missing, or an index is corrupt or of another format.
         """
-        if self._first_byte(digest) != b"{":
+        if not self._beginning(digest).startswith(b"{"):
             return [(digest, None)]
         index = self.get_json(digest)
         try:
@@ -162,22 +172,23 @@ class Store:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"is not a table: {str(error).splitlines()[0]}.", where=str(self.path(digest))) from error
 
-    def _first_byte(self, digest: Digest) -> bytes:
-        """Tells JSON from Parquet; empty where there is nothing to read, which `get` will say."""
+    def _beginning(self, digest: Digest) -> bytes:
+        """Tells JSON from Parquet, and an index; empty where there is nothing to read, which `get` will say."""
         try:
             with self.path(digest).open("rb") as file:
-                return file.read(1)
+                return file.read(len(_INDEX))
         except OSError:
             return b""
 
     def record(self, manifest: Manifest) -> Manifest:
         """Put the manifest on record, once. Where the same stream, kind and key has the same digest on record, that manifest stands.
 
-        Raises: ConflictError when another digest is on record; IntegrityError when the object is not in the store.
+        Raises: ConflictError when another digest is on record; IntegrityError when the object, or a part of the table that it is, is not
+        in the store.
         """
         path = self._manifest_path(manifest.stream, manifest.kind, manifest.key)
-        if not self.path(manifest.digest).is_file():
-            raise IntegrityError("is to be recorded but is not in the store.", where=str(self.path(manifest.digest)), fix="Put the object first.")
+        if (missing := self._missing(manifest.digest)) is not None:
+            raise IntegrityError("is to be recorded but is not in the store.", where=str(missing), fix="Run again: what is missing is made anew.")
         data = manifest.to_bytes()
         existing = self.find(manifest.stream, manifest.kind, manifest.key)
         if existing is None:
@@ -200,6 +211,15 @@ class Store:
                 fix="What is on record never changes: find out why the source says something else; --revise takes corrected data as a further revision.",
             )
         return existing
+
+    def _missing(self, digest: Digest) -> Path | None:
+        """The first object of a digest that is not there: its own, or a part of the table that it is the index of. The others count as
+        young again.
+        """
+        if not durable.refreshed(self.path(digest)):
+            return self.path(digest)
+        parts = self.parts(digest) if self._beginning(digest) == _INDEX else []
+        return next((path for path in (self.path(part) for part, _ in parts) if not durable.refreshed(path)), None)
 
     def find(self, stream: str, kind: str, key: str) -> Manifest | None:
         """The manifest on record, verified, or None."""
@@ -239,6 +259,14 @@ class Store:
             if not pattern.fullmatch(value):
                 raise CaseError(f"{value!r} is not the {what} of a snapshot: lower-case letters, digits, '-' and '_'.")
         return self.root / "manifests" / stream / kind / f"{key}.json"
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file is these bytes; one that cannot be read is not."""
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _cut(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:

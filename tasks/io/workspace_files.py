@@ -46,13 +46,22 @@ def create(path: Path, text: str) -> bool:
 
 def replace(path: Path, text: str) -> None:
     """Write a whole file, in place of what is there."""
-    _temporary(path, text).replace(path)
+    temporary = _temporary(path, text)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
 
 
 def _temporary(path: Path, text: str) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # half a file helps nobody, and a full disk least
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary

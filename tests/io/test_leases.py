@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tasks.io import leases
@@ -70,6 +72,34 @@ def test_a_living_holder_keeps_it_and_a_killed_one_does_not(ledger, holder, monk
     with lease(ledger, "boston", "infer 2024-05") as held:
         assert held
     assert time.monotonic() - began < leases.PATIENCE / 2
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the clock dates processes")
+def test_a_clock_that_was_set_makes_no_living_holder_dead(ledger, holder, tmp_path, monkeypatch):
+    """Linux dates the boot, and so every process, by the clock: set an hour back while the holder works, its beginning is what it was."""
+    (tmp_path / "proc").mkdir()
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    moved = [f"btime {int(line.split()[1]) - 3600}" if line.startswith("btime") else line for line in lines]
+    (tmp_path / "proc/stat").write_text("\n".join(moved) + "\n", encoding="ascii")
+    for pid in (os.getpid(), holder.pid):
+        (tmp_path / f"proc/{pid}").symlink_to(f"/proc/{pid}")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    assert abs(time.time() - psutil.Process(holder.pid).create_time()) > 3000
+    with lease(ledger, "boston", "infer 2024-05") as held:
+        assert not held
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="pid namespaces are Linux's")
+def test_a_holder_in_another_container_is_judged_by_its_beat(ledger, holder, monkeypatch):
+    """Containers may share a name and a clock and yet number their processes each for itself: one's number says nothing in the other."""
+    monkeypatch.setattr(leases, "PATIENCE", 3.0)
+    monkeypatch.setattr(os, "readlink", lambda *_: "pid:[1]")
+    holder.kill()
+    holder.wait()
+    began = time.monotonic()
+    with lease(ledger, "boston", "infer 2024-05") as held:
+        assert held
+    assert time.monotonic() - began >= leases.PATIENCE
 
 
 def test_a_holder_on_another_machine_that_stands_still_loses_it(ledger, monkeypatch):

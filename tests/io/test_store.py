@@ -105,13 +105,15 @@ def test_what_is_put_is_what_is_got(data: bytes) -> None:
 
 
 def test_putting_twice_keeps_one_object(store: Store) -> None:
-    """The same bytes are kept once, and not written again."""
+    """The same bytes are kept once, and not written again; from then on they count as young."""
     digest = store.put(b"once")
     (path,) = files(store)
     before = path.stat()
+    os.utime(path, (0, 0))
     assert store.put(b"once") == digest
     assert [path] == files(store)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert path.stat().st_ino == before.st_ino
+    assert path.stat().st_mtime_ns >= before.st_mtime_ns
     assert path.parent.name == path.name[:2]
     assert not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
@@ -233,6 +235,25 @@ def test_a_missing_object_is_named(store: Store) -> None:
         store.get(digest)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here that opens and cannot be read")
+def test_an_object_whose_bytes_the_disk_does_not_give_is_damaged(store: Store) -> None:
+    """Read error 5 of a file that opens (as /proc/self/mem gives it) is the object's fault, and the same bytes mend it; a folder whose files
+    cannot be opened is away.
+    """
+    digest = store.put(b"good")
+    path = store.path(digest)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(IntegrityError, match=rf"{path}: is damaged.*Input/output error"):
+        store.get(digest)
+    assert store.put(b"good") == digest
+    assert store.get(digest) == b"good"
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        store.get(digest)
+
+
 def test_bytes_that_are_no_table_are_refused(store: Store) -> None:
     """An intact object that is not Parquet is not read as a table."""
     with pytest.raises(DataError, match="is not a table"):
@@ -277,6 +298,22 @@ def test_a_manifest_without_its_object_is_refused(store: Store) -> None:
     with pytest.raises(IntegrityError, match="not in the store"):
         store.record(manifest("sha256:" + "1" * 64))
     assert store.list("boston", "features") == []
+
+
+def test_a_table_that_lacks_a_part_is_not_recorded(store: Store) -> None:
+    """The index of a table is not enough: each part must be there. What is recorded counts as young, and needs not be a table."""
+    digest, _ = store.put_parts([frame()], rows=2)
+    first, second = (store.path(part) for part, _ in store.parts(digest))
+    second.rename(store.root / "away")
+    with pytest.raises(IntegrityError, match=rf"{second.name}: is to be recorded but is not in the store"):
+        store.record(manifest(digest))
+    assert store.list("boston", "features") == []
+    (store.root / "away").rename(second)
+    for path in (store.path(digest), first, second):
+        os.utime(path, (0, 0))
+    store.record(manifest(digest))
+    assert min(path.stat().st_mtime for path in (store.path(digest), first, second)) > 0
+    store.record(manifest(store.put_json({"format": "something else"}), key="2024-02"))
 
 
 def test_any_flipped_bit_in_a_manifest_is_caught(store: Store) -> None:

@@ -1,9 +1,13 @@
 """Scoring a snapshot part by part: the same bytes wherever it runs, guards before anything is scored, corrupt parts named."""
 
 import json
+import os
 import pickle
+import signal
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,18 +17,21 @@ from prefect import flow
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tasks.core.building import build
 from tasks.core.case import Case
 from tasks.core.catalogue import Dataset
-from tasks.core.errors import CaseError, DataError, IntegrityError
+from tasks.core.errors import CaseError, DataError, IntegrityError, UnavailableError
 from tasks.core.evidence import FORMAT
+from tasks.io.engines import mapped
 from tasks.io.foreign import foreign
 from tasks.io.home import Home
 from tasks.io.kits import find_kit, get_kit
 from tasks.io.models import dump
 from tasks.io.workbench import Workbench
 from tasks.scoring import score
+from tasks.step import step
 
 pytestmark = pytest.mark.usefixtures("prefect")
 FEATURES = {"age": "numeric", "dose": "numeric", "ward": "categorical"}
@@ -147,15 +154,75 @@ def test_predictions_are_the_models_own(site, later):
     assert len(site.bench.store.parts(found.predictions)) == 6
 
 
-@pytest.mark.parametrize("engine", ["threads", "dask", "ray"])
+@pytest.mark.parametrize("engine", ["threads", "processes", "dask", "ray"])
 @pytest.mark.filterwarnings("default")  # the engines' own
 def test_the_same_bytes_from_every_engine(site, later, engine):
-    """Threads, a local Dask cluster and a local Ray cluster leave the digest that one process leaves, and the same counts. (Processes take longer
-    to start than all of these, and are compared in tests/benchmarks/bench_scoring.py.)
-    """
+    """Threads, processes, a local Dask cluster and a local Ray cluster leave the digest that one process leaves, and the same counts."""
     pytest.importorskip({"dask": "prefect_dask", "ray": "prefect_ray"}.get(engine, "prefect"))
-    here, there = site.score(later[1]), site.asking(engine=engine).score(later[1])
+    workers = 1 if engine == "processes" else 2  # each imports all that scoring takes, which is what this costs
+    here, there = site.score(later[1]), site.asking(engine=engine, workers=workers).score(later[1])
     assert (there.predictions, there.counts, there.columns, there.kit) == (here.predictions, here.counts, here.columns, here.kit)
+
+
+@flow(name="a test of engines")
+def spread(engine, ask, pieces):
+    """What a step says of each piece, on an engine."""
+    return mapped(engine, 2, ask, pieces)
+
+
+def blas():
+    """How many threads each library of linear algebra has in this process."""
+    return {one["filepath"]: one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def set_blas(limits):
+    """Set them, from a thread that ends: threadpoolctl heeds the first living one that does."""
+    setting = threading.Thread(target=threadpool_limits, args=(limits,))
+    setting.start()
+    setting.join()
+
+
+def test_threads_leave_blas_as_it_was():
+    """Two parts that limit BLAS, the one while the other does, keep to one thread, and leave the process those that it had."""
+    began, ended = (threading.Event(), threading.Event()), threading.Event()
+
+    @step("keep to one thread")
+    def limited(place):
+        if place == 1:
+            began[0].wait(20)
+        with threadpool_limits(1):
+            began[place].set()
+            began[1].wait(20)
+            found = set(blas().values())
+            if place == 1:
+                ended.wait(20)
+        ended.set()
+        return found
+
+    before = blas()
+    set_blas(dict.fromkeys(before, 2))
+    try:
+        assert spread("threads", limited, [0, 1]) == [{1}, {1}]
+        assert set(blas().values()) == {2}
+    finally:
+        set_blas(before)
+
+
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+@pytest.mark.filterwarnings("default")  # the engines' own
+def test_a_lost_worker_is_named(engine):
+    """A worker killed with -9, as the system does where memory runs out, is a system that is not there, and the error says which."""
+    config = pytest.importorskip("dask.config")
+
+    @step("end")
+    def ending(place):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with (
+        config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(UnavailableError, match=rf"A worker of the engine `{engine}` ended before its part was done.*memory"),
+    ):
+        spread(engine, ending, [1])
 
 
 def test_rows_beyond_what_fitting_saw_say_so(site):
@@ -201,6 +268,19 @@ def test_a_corrupt_part_among_a_hundred_is_named(site):
     assert rows == frame.drop(index=range(108, 111))["row_id"].tolist()
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # as an error comes back from another process
     assert (str(again), again.where) == (str(caught.value), caught.value.where)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here that opens and cannot be read")
+def test_a_part_that_the_disk_does_not_give_is_left_out(site):
+    """A place of a disk that is bad (read error 5, as /proc/self/mem gives it) is a corrupt part like any."""
+    frame = patients(4, 15)
+    source = site.parts(frame, 2)
+    path = site.bench.store.path(site.bench.store.parts(source)[1][0])
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    found = site.asking(corrupt_part="skip").score(source)
+    assert found.rows == 2
+    assert found.left_out[0].startswith(f"part 2 of 2 of 2024-02 of stays ({path}) is damaged: the disk does not give its bytes (Input/output error)")
 
 
 def test_a_period_of_which_no_part_can_be_read_is_refused(site):
