@@ -33,8 +33,10 @@ lint: setup
 bench: setup
 	$(BIN)/python -m tests.benchmarks
 
+# Half an hour that shows what grows, then ten minutes in which each process is killed.
 soak: setup
 	$(BIN)/python -m tests.benchmarks.soak
+	$(BIN)/python -m tests.benchmarks.soak 40 --kill
 
 serve: setup
 	$(BIN)/equipoise up

@@ -27,8 +27,8 @@ def resume(
 ) -> None:
     """Take up scoring again that a rule has stopped."""
     with terminal.session(f"Scoring of {case}"):
-        from tasks.alerts import resume_scoring
         from tasks.io.workbench import Workbench
+        from tasks.responses import resume_scoring
 
         entry = resume_scoring.fn(Workbench.open(case), why, by)
     terminal.closing(made=f"scoring of {case} is taken up again after entry {entry}", look=f"equipoise ledger {case}", then=f"equipoise infer {case}")

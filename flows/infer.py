@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.alerts import announce, raise_recorded, raise_refused, raise_staleness, refuse_stopped
+from tasks.alerts import announce, raise_recorded, raise_refused, raise_staleness
 from tasks.carbon import record_energy, wait_for_cleaner_power
 from tasks.checks import check_snapshot
 from tasks.core.alerts import quality_alerts
@@ -32,6 +32,7 @@ from tasks.io.leases import lease
 from tasks.io.scored import scored_parts
 from tasks.io.workbench import Workbench
 from tasks.reports import report_served, show_progress
+from tasks.responses import refuse_stopped, still_serves
 from tasks.scoring import score
 from tasks.showing import must_be_shown, show_served
 from tasks.step import say
@@ -46,22 +47,30 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
     bench, asked = Workbench.open(case), asked_range(period, first, last)
     refuse_stopped(bench)
     production = find_production(bench)
+    waited = wait_for_cleaner_power(bench, "infer") if due_periods(bench, production, asked) else None
+    if waited is not None and waited.seconds:
+        refuse_stopped(bench)
+        production = find_production(bench)
     version, scored = production.version, dict[str, int]()
+    refused: DataError | IntegrityError | None = None
     found = due_periods(bench, production, asked)
-    waited = wait_for_cleaner_power(bench, "infer") if found else None
     with track(country=bench.case.carbon.country, name="infer") as meter:
         for number, due in enumerate(found, start=1):
             with lease(bench.ledger, case, f"infer {due.period}") as held:
                 if not held:
                     say(f"{due.period} is being scored by another run, which goes on from there")
                     break
+                if not still_serves(bench, version):
+                    say(f"version {version} no longer serves {case}: {due.period} is left to the next run")
+                    break
                 if is_served(bench, production, due):
                     continue  # by another run, since this one looked
                 try:
                     scored |= serve(bench, production, due)
                 except (DataError, IntegrityError) as error:
+                    refused = error
                     raise_refused(bench, version, due.period, error)
-                    raise
+                    break  # what came before it is shown like any other
             show_progress(case, number, len(found))
     raise_recorded(bench, version)
     raise_staleness(bench, version)
@@ -69,7 +78,10 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
     report_served(bench, production.notice)
     if scored:
         record_energy(bench, "infer", meter.result, rows=sum(scored.values()), waited=waited)
-    must_be_shown(case, show_served(bench, meter.result))
+    waiting = show_served(bench, unmetered=True)
+    if refused is not None:
+        raise refused
+    must_be_shown(case, waiting)
     return {
         "case": case,
         "model": {"name": case, "version": version},
@@ -95,9 +107,9 @@ def serve(bench: Workbench, production: Production, due: Due) -> dict[str, int]:
         reference=production.reference,
         kinds=production.kinds,
         predictions=predictions,
-        alarms=alarms_before(bench, version, due),
+        alarms=alarms_before(bench, version, due, predictions.digest),
     )
-    estimate_performance(bench, production, due.period, rows, due.revision)
+    estimate_performance(bench, production, due.period, rows, predictions.digest)
     month = {
         **{"period": due.period, "drift": drift, "rows": scores.rows, **drift_summary(report)},
         **{"guards": scores.counts, "abstained": scores.abstained, "missing_parts": list(scores.left_out)},

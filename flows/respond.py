@@ -4,20 +4,24 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.alerts import announce, ask_for_training, next_unanswered, notify, record_answer, stop_scoring
+from tasks.alerts import announce, raise_staleness
 from tasks.core.errors import EquipoiseError, UnavailableError
 from tasks.core.incidents import Incident, no_return
 from tasks.core.operations import Action
+from tasks.core.review import production_version
 from tasks.core.strict import Name
 from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
 from tasks.promotion import roll_back
+from tasks.responses import ask_for_training, next_unanswered, notify, record_answer, stop_scoring
 from tasks.step import say
 
 
 @flow(name="respond", flow_run_name="respond {case}", timeout_seconds=3600)
 def respond(case: Name = "boston") -> dict[str, Any]:
     """Answer what is unanswered: stop, roll back, ask for training, notify, as the rules in force when the incident was entered say.
+
+    It is run each day, whatever becomes of scoring, and so looks first at how old the newest scored period is.
 
     What cannot be done now does not keep the rest from being done; it stays unanswered for the next run, and this run fails and says why.
     """
@@ -26,6 +30,8 @@ def respond(case: Name = "boston") -> dict[str, Any]:
         if not held:
             say(f"another run responds for {case}")
             return {"case": case, "done": []}
+        if (production := production_version(bench.ledger.events(case))) is not None:
+            raise_staleness(bench, production)
         tried: set[tuple[int, Action]] = set()
         while (found := next_unanswered(bench, tried)) is not None:
             incident, action = found

@@ -1,6 +1,7 @@
 """Step: measure a scored period against the reference its model was accepted on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,7 +10,7 @@ from tasks.core.case import Case
 from tasks.core.cohort_drift import compare_cohorts
 from tasks.core.digests import canonical_json
 from tasks.core.domain import tell_apart
-from tasks.core.drift import DriftReport
+from tasks.core.drift import DriftReport, looks_before
 from tasks.core.online import level
 from tasks.io.manifests import Manifest
 from tasks.io.references import Current, Reference
@@ -40,8 +41,8 @@ def measure_drift(
     Evidently shows it from there (tasks.io.pages_again). Returns: the report, and the digest of all that was found.
 
     rows: the period's rows with `prediction`, in one frame or part by part. reference: digest of a stored frame. kinds: the model's
-    inputs. alarms: which of the periods that the version served before raised an alarm, in the order they were served. revision: of the
-    period's snapshot, from 1.
+    inputs. alarms: which of the looks before this one raised an alarm, one for each entry `served` of the version in the order of the record,
+    corrections included: each has spent its level. revision: of the period's snapshot, from 1.
     """
     case = bench.case
     on_record = bench.store.find(case.case, "drift", predictions.key)
@@ -49,7 +50,7 @@ def measure_drift(
         features = {name: kind for name, kind in kinds.items() if name in case.features}
         against = reference_of(bench.store, reference, features, ("prediction", "numeric"), cohorts=case.cohorts, stream=case.case)
         current = against.current(rows if isinstance(rows, pd.DataFrame) else rows())
-        found, report = _measured(against, current, case, level(alarms))
+        found, report = _measured(against, current, case, level(alarms), _earlier(bench, version, alarms))
         body = {"period": period, "version": version, "revision": revision, "reference": reference, "predictions": predictions.digest, **found}
         on_record = bench.store.record(
             Manifest(
@@ -71,16 +72,26 @@ def measure_drift(
     return report, on_record.digest
 
 
-def _measured(against: Reference, current: Current, case: Case, level: float) -> tuple[dict[str, Any], DriftReport]:
-    """What a drift object keeps of the comparison: the report, the domain classifier's answer, the cohorts and their mix."""
+def _earlier(bench: Workbench, version: int, alarms: Sequence[bool]) -> list[tuple[str, bool]]:
+    """The looks before this one, by period: the record's first entries of what the version served, as many as there are alarms."""
+    periods = [str(event.body["period"]) for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
+    return list(zip(periods, alarms, strict=False))
+
+
+def _measured(against: Reference, current: Current, case: Case, level: float, earlier: Sequence[tuple[str, bool]]) -> tuple[dict[str, Any], DriftReport]:
+    """What a drift object keeps of the comparison: the report, the looks before it that its level rests on, the domain classifier's answer,
+    the cohorts and their mix.
+    """
     features = {name: kind for name, kind in against.kinds.items() if name != against.prediction}
     report = against.compare(current, case.drift, level)
+    report = replace(report, reason=f"{report.reason} {looks_before(earlier)}")
     domain = tell_apart(against.drawn, current.drawn, features)
     cohorts = None
     if against.cohorts is not None and current.cohorts is not None:
         cohorts = compare_cohorts(against.cohorts, current.cohorts, case.drift, min_support=case.cohorts.min_support, level=level).to_dict()
     mix = cohorts.pop("mix") if cohorts else None
-    return {"report": report.to_dict(), "domain": domain.to_dict() if domain else None, "cohorts": cohorts, "mix": mix}, report
+    before = [{"period": period, "alarm": alarm} for period, alarm in earlier]
+    return {"report": report.to_dict(), "earlier": before, "domain": domain.to_dict() if domain else None, "cohorts": cohorts, "mix": mix}, report
 
 
 def drift_summary(report: DriftReport) -> dict[str, Any]:

@@ -5,27 +5,26 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core.case import revision_key
 from tasks.core.documents.content import figure
 from tasks.core.errors import DataError
 from tasks.core.estimation import Calibrated, Losses, bounded
 from tasks.core.predictions import predictions_table
 from tasks.core.report import records
 from tasks.io.manifests import Manifest
-from tasks.io.performances import ESTIMATE, keep
+from tasks.io.performances import ESTIMATE, estimate_key, keep
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
 
 @step("estimate performance", task_run_name="estimate {period}")
-def estimate_performance(bench: Workbench, production: Any, period: str, rows: Callable[[], Iterable[pd.DataFrame]], revision: int = 1) -> Manifest | None:
+def estimate_performance(bench: Workbench, production: Any, period: str, rows: Callable[[], Iterable[pd.DataFrame]], predictions: str) -> Manifest | None:
     """How good the version probably was in a period whose labels have not come, kept in the store once. None where nothing can be told: a
     model without scores, or metrics that no estimate is known for.
 
     production: what tasks.inference.find_production gave. rows: gives the period's rows part by part: the model's inputs, the cohorts'
-    columns, y_pred and y_score. revision: of the period's snapshot.
+    columns, y_pred and y_score. predictions: their digest.
     """
-    key = revision_key(f"v{production.version}-{period}", revision)
+    key = estimate_key(production.version, period, predictions)
     if (kept := bench.store.find(bench.case.case, ESTIMATE, key)) is not None:
         return kept
     answered = bounded((frame[frame["y_pred"].notna()] for frame in rows()), bench.case.seed)

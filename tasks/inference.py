@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
+from prefect import runtime
+
 from tasks.core.candidates import Candidate
 from tasks.core.case import revision_key
 from tasks.core.errors import CaseError, DataError, UnavailableError
 from tasks.core.review import Event, last_change, production_version, registration
 from tasks.core.scoring import Scores
 from tasks.io.gatehouse import hold_gate, no_production, show_production, was_shown
-from tasks.io.manifests import Manifest
+from tasks.io.manifests import Digest, Manifest
 from tasks.io.models import load
-from tasks.io.performances import served_periods
+from tasks.io.performances import is_due, served_periods, served_whole
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -137,14 +139,9 @@ def due_periods(bench: Workbench, production: Production, asked: Asked = Asked()
     wanted = [period for period in taken if (asked.covers(period) if asked else period > max(production.periods))]
     if asked and not wanted:
         bench.newest("features", asked.first or asked.last or "")
-    whole = [body for body in _served(bench, production.version) if not body.get("missing_parts")]
-    done = {(body["period"], body.get("snapshot")) for body in whole}
-    found = []
-    for period in wanted:
-        source, revision = bench.newest("features", period)
-        if (period, source.digest) not in done and (revision > 1 or (period, None) not in done):
-            found.append(Due(period, revision, source))
-    return found
+    served = served_whole(bench, production.version)
+    newest = {period: bench.newest("features", period) for period in wanted}
+    return [Due(period, revision, source) for period, (source, revision) in newest.items() if is_due(served, period, revision)]
 
 
 def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
@@ -157,16 +154,24 @@ def _served(bench: Workbench, version: int) -> list[dict[str, Any]]:
     return [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
 
 
-def alarms_before(bench: Workbench, version: int, due: Due) -> list[bool]:
-    """Which periods that a version served before this one raised an alarm of drift, in the order they were served; the last word on each."""
-    earlier = takewhile(lambda body: (body["period"], body.get("revision", 1)) != (due.period, due.revision), _served(bench, version))
-    return list({str(body["period"]): bool(body.get("alarm", body["drifted"])) for body in earlier}.values())
+def alarms_before(bench: Workbench, version: int, due: Due, predictions: Digest) -> list[bool]:
+    """Which looks at what a version served before these predictions raised an alarm of drift, in the order of the record. A correction is
+    a look like any other: it has spent its share of the false alarms that are allowed.
+    """
+    looked = (due.period, due.revision, predictions)
+    earlier = takewhile(lambda body: (body["period"], body.get("revision", 1), body["predictions"]) != looked, _served(bench, version))
+    return [bool(body.get("alarm", body["drifted"])) for body in earlier]
 
 
 @step("keep the predictions", task_run_name="keep the predictions of {due.period}")
 def keep_predictions(bench: Workbench, production: Production, due: Due, scores: Scores) -> Manifest:
-    """Put the predictions of a period on record, once. Predictions that lack parts have a key of their own, and leave the period's to whole ones."""
+    """Put the predictions of a period on record, once. Predictions that lack parts have a key of their own, and leave the period's to whole
+    ones; so have those that other settings of the case make of a period whose run ended before its entry.
+    """
     key = due.key(production.version) + (f"-partial-{scores.predictions[7:19]}" if scores.left_out else "")
+    known = bench.store.find(bench.case.case, "predictions", key)
+    if known is not None and known.digest != scores.predictions:
+        key += f"-{scores.predictions[7:19]}"
     existed = bench.store.find(bench.case.case, "predictions", key) is not None
     manifest = bench.store.record(
         Manifest(
@@ -192,8 +197,7 @@ def keep_predictions(bench: Workbench, production: Production, due: Due, scores:
 
 def is_served(bench: Workbench, production: Production, due: Due) -> bool:
     """Whether the record has the period as its snapshot is now: another process may have been faster."""
-    served = [body for body in _served(bench, production.version) if body["period"] == due.period and body.get("snapshot") == due.source.digest]
-    return any(not body.get("missing_parts") for body in served)
+    return not is_due(served_whole(bench, production.version), due.period, due.revision)
 
 
 @step("record as served")
@@ -201,7 +205,7 @@ def record_served(bench: Workbench, production: Production, due: Due, prediction
     """Enter the period into the ledger, once for each version, snapshot and predictions; where it has to be shown is entered in the same
     breath. Returns whether it is new.
     """
-    body = {**month, "revision": due.revision, "snapshot": due.source.digest, "predictions": predictions.digest}
+    body = {**month, "revision": due.revision, "snapshot": due.source.digest, "predictions": predictions.digest, "flow_run": runtime.flow_run.id}
 
     def there(events: Sequence[Event]) -> bool:
         served = [event.body for event in events if event.kind == "served" and event.version == production.version]

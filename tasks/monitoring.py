@@ -1,6 +1,6 @@
 """Step: hold production against the labels that have come."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,11 +23,11 @@ from tasks.io.gatehouse import no_production
 from tasks.io.performances import (
     ERRANDS,
     PERFORMANCE,
+    awaiting,
     estimates_of,
     is_monitored,
     keep,
     monitored,
-    newest_by_period,
     performance_of,
     served_periods,
 )
@@ -50,7 +50,6 @@ class Labelled:
     of: int
     labelled: int
     abstained: int
-    revision: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def due_labels(bench: Workbench, production: int, period: str | None = None) -> 
 
     Raises: DataError when nobody served that one, or it has no labels yet.
     """
-    case, taken = bench.case.case, set(bench.periods("labels"))
+    case = bench.case.case
     versions = list(dict.fromkeys(event.version or 0 for event in bench.ledger.events(case) if event.kind == "served"))
     if period is not None:
         by = [version for version in (*versions, production) if period in served_periods(bench, version)]
@@ -89,13 +88,7 @@ def due_labels(bench: Workbench, production: int, period: str | None = None) -> 
             raise DataError(f"Version {production} of `{case}` has not scored {period}.", fix=f"Run: equipoise infer {case} --period {period}")
         bench.newest("labels", period)
         return [(by[-1], period)]
-    return [
-        (version, found)
-        for version in versions
-        for events in [monitored(bench, version)]
-        for found, body in served_periods(bench, version).items()
-        if found in taken and not is_monitored(events, version, found, bench.newest("labels", found)[0].digest, body["predictions"])
-    ]
+    return [(version, found) for version in versions for found in awaiting(bench, version)]
 
 
 @step("join predictions with labels", task_run_name="labels of {period}")
@@ -114,13 +107,13 @@ def labelled_predictions(bench: Workbench, version: int, period: str) -> Labelle
     rows["y_pred"] = rows["y_pred"].astype("int64" if bench.case.task == "binary" else "float64")
     told = f"{period}: {len(joined):,} of {len(answers):,} scored rows have a label"
     say(told + (f", {int((~answered).sum()):,} of them no answer" if not answered.all() else "") + (f" (labels, revision {revision})" if revision > 1 else ""))
-    return Labelled(period, rows, labels.digest, body["predictions"], len(answers), len(joined), int((~answered).sum()), body.get("revision", 1))
+    return Labelled(period, rows, labels.digest, body["predictions"], len(answers), len(joined), int((~answered).sum()))
 
 
 @step("hold against what was accepted", task_run_name="judge {labelled.period}")
 def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortReport) -> Performance:
-    """The published report of a period beside the figures at acceptance and all earlier periods, kept in the store once for each state of
-    the labels. What is on record stands.
+    """The published report of a period beside the figures at acceptance and all looks on record, kept in the store once for each state of
+    the labels. What is on record stands, also where labels of other periods have come or were corrected since.
     """
     case, store = bench.case, bench.store
     kept, key = performance_of(bench, version, labelled.period, labelled.labels, labelled.predictions)
@@ -130,20 +123,20 @@ def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortRepo
     assert registered is not None  # nothing else serves
     evidence = bench.archive.evidence(registered.body["evidence"])
     events = monitored(bench, version)
-    entries = newest_by_period(events).items()
-    before = {period: store.get_json(event.body["performance"]) for period, event in entries if period < labelled.period}
+    before = {event.body["performance"]: store.get_json(event.body["performance"]) for event in events}  # labels that came back are one look
+    looks = [(str(event.body["period"]), before[event.body["performance"]]["report"]["rows"]) for event in events]
     published = stored_report(report)
     rows = records(report.frame())
     found = watch(
         bench.archive.report(evidence),
-        {period: one["report"]["rows"] for period, one in before.items()} | {labelled.period: rows},
-        look=len(events) + 1,
+        [*looks, (labelled.period, rows)],
+        look=len(before) + 1,
         task=case.task,
         primary=case.metrics.primary,
         limits=case.limits,
         min_support=case.cohorts.min_support,
     )
-    estimates = estimates_of(bench, version, labelled.period, labelled.revision)
+    estimates = estimates_of(bench, version, labelled.period, labelled.predictions)
     body = {
         "period": labelled.period,
         "version": version,
@@ -153,7 +146,7 @@ def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortRepo
         "of": labelled.of,
         "labelled": labelled.labelled,
         "abstained": labelled.abstained,
-        "look": len(events) + 1,
+        "look": len(before) + 1,
         "verdict": found.verdict,
         "judged": [one.to_dict() for one in found.judged],
         "alerts": [asdict(alert) for alert in found.alerts],
@@ -178,9 +171,9 @@ def judge(bench: Workbench, version: int, labelled: Labelled, report: CohortRepo
     return Performance(digest, store.get_json(digest))
 
 
-def _label_drift(bench: Workbench, evidence: Mapping[str, Any], labelled: Labelled, before: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _label_drift(bench: Workbench, evidence: Mapping[str, Any], labelled: Labelled, before: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The target of the period's rows against that of the test rows, by the case's rule for drift; None for so few rows that it would tell
-    of one.
+    of one. before: what each earlier look found, in the order of the record, corrections included: each has spent its level.
     """
     if len(labelled.table) < K:
         return None

@@ -17,6 +17,7 @@ from tasks.core.examination import Examination
 from tasks.core.review import Event, turn_of
 from tasks.io import addresses
 from tasks.io.home import Home
+from tasks.io.performances import estimates_of
 from tasks.io.runs import Runs
 from tasks.io.workbench import Workbench
 from tasks.io.workspace import link, project_id
@@ -81,15 +82,16 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
         *(["**The snapshot was corrected after it had been scored; this is its revision {}.**".format(body["revision"])] if body["revision"] > 1 else []),
         *([f"**{plain(notice)}**"] if notice else []),
         table(
-            ["column", "method", "effect", "limit", "corrected p", "missing", "new categories", "verdict"],
+            ["column", "method", "effect", "limit", "corrected p", "missing", "new categories", "rows in them", "verdict"],
             (
                 [
                     *(r["column"], r["method"], f"{r['effect']:.3g}", f"{r['limit']:g}", p_text(r["q_value"])),
-                    *(f"{r['missing_rate']:.1%}", r["new_categories"], "drifted" if r["drifted"] else "ok"),
+                    *(f"{r['missing_rate']:.1%}", r["new_categories"], _share(r["new_category_rate"]), "drifted" if r["drifted"] else "ok"),
                 ]
                 for r in frame.to_dict("records")
             ),
         ),
+        *_estimated(bench, event),
         "## Rows that are not as the model knows them",
         table(["column", "is", "rows"], [[name, guard, f"{rows:,}"] for guard, columns in body["guards"].items() for name, rows in columns.items()])
         if body["guards"]
@@ -103,6 +105,15 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
     page = link(project_id(case), addresses.page(bench.home, "evidently"), run)
     _link(key(case, "evidently", name), page, f"{case} {period} in Evidently")
     _link(key(case, "mlflow"), addresses.version_page(bench.home, case, version or 0), f"{case} version {version} in MLflow")
+
+
+def _estimated(bench: Workbench, event: Event) -> list[str]:
+    """How good the version probably was in a period, where something could be told before labels come."""
+    found = estimates_of(bench, event.version or 0, event.body["period"], event.body["predictions"])
+    if found is None:
+        return []
+    rows = [[one["metric"], one["cohort"], figure(one["value"], one["low"], one["high"]), f"{one['n']:,}"] for one in found.to_dict("records")]
+    return ["## Performance, estimated: no label has been seen", table(["metric", "cohort", "estimate", "rows"], rows)]
 
 
 @step("leave the comparison")
@@ -128,6 +139,10 @@ def report_examination(found: Examination, predictions: str, experiment: str, ru
     home = Home.from_environment()
     place = f"experiments/{Runs(home.mlflow_url, home.artifacts).experiment(experiment)}/runs/{run}"
     _link(key("evaluation", name, "mlflow"), f"{addresses.page(home, 'mlflow')}/#/{place}", f"The evaluation of {name} in MLflow")
+
+
+def _share(rate: float | None) -> str:
+    return "–" if rate is None or math.isnan(rate) else f"{rate:.1%}"
 
 
 def _link(name: str, address: str, text: str) -> None:

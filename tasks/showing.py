@@ -2,47 +2,69 @@
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tasks.core.carbon import budget
-from tasks.core.errors import UnavailableError
+from tasks.core.errors import DataError, IntegrityError, UnavailableError
 from tasks.core.review import Event, registration
-from tasks.io.emissions import EmissionsResult
 from tasks.io.leases import lease
 from tasks.io.pages_again import DRAW
+from tasks.io.performances import estimates_of
 from tasks.io.runs import SHOWN, entry_tag
 from tasks.io.workbench import Workbench
 from tasks.step import flow_run, say, step
 
 
 @step("show what was served")
-def show_served(bench: Workbench, emissions: EmissionsResult | None = None) -> list[str]:
+def show_served(bench: Workbench, *, unmetered: bool = False) -> list[str]:
     """Do every errand that the record has for the case, one process at a time. Returns: what still waits and why; empty when all is shown.
 
-    emissions: of the run of the flow that shows it; without them only Evidently's pages are made.
+    unmetered: show in MLflow also what runs scored whose energy is not on record, since they died; a run at work has yet to enter it.
     """
     while bench.ledger.errands(bench.case.case):
         with lease(bench.ledger, bench.case.case, "show") as held:
             if held:
-                return _show(bench, emissions)
+                return _show(bench, unmetered)
         time.sleep(1)  # another run shows it, perhaps without what this one has just entered
     return []
 
 
-def _show(bench: Workbench, emissions: EmissionsResult | None) -> list[str]:
+def _show(bench: Workbench, unmetered: bool) -> list[str]:
+    """What one view cannot show keeps neither the other from its own, nor, where it is a matter of that entry, the rest."""
     waiting = []
     errands = bench.ledger.errands(bench.case.case)
-    for what in ("evidently", "mlflow"):
-        events = [event for event, where in errands if where == what]
-        try:
-            if events and what == "evidently":
-                _draw(bench, events)
-            elif events and emissions is not None:
-                _log(bench, events, emissions)
-        except UnavailableError as error:
-            waiting.append(f"{what}: {error}")
-            say(f"{what} is not there: what is on record waits to be shown")
+    views = {"evidently": [[event] for event, where in errands if where == "evidently"]}
+    views["mlflow"] = _runs([event for event, where in errands if where == "mlflow"])
+    used = {event.body["flow_run"]: event.body for event in bench.ledger.events(bench.case.case) if event.kind == "metered"}
+    for what, groups in views.items():
+        for events in groups:
+            try:
+                if what == "evidently":
+                    DRAW[events[0].kind](bench, events[0])
+                elif (run := events[0].body.get("flow_run")) in used or unmetered:
+                    _log(bench, events, used.get(run, {}))
+                else:
+                    continue
+            except UnavailableError as error:
+                waiting.append(f"{what}: {error}")
+                say(f"{what} is not there: what is on record waits to be shown")
+                break
+            except (DataError, IntegrityError) as error:
+                waiting.append(f"{what}, entry {events[0].sequence}: {error}")
+                say(f"entry {events[0].sequence} cannot be shown in {what}: {error}")
+                continue
+            for event in events:
+                bench.ledger.done(event, what)
     return waiting
+
+
+def _runs(events: Sequence[Event]) -> list[list[Event]]:
+    """Entries by the version that served and the run of the flow that scored, in order."""
+    found: dict[tuple[int, Any], list[Event]] = {}
+    for event in events:
+        found.setdefault((event.version or 0, event.body.get("flow_run")), []).append(event)
+    return list(found.values())
 
 
 def must_be_shown(case: str, waiting: Sequence[str]) -> None:
@@ -55,44 +77,44 @@ def must_be_shown(case: str, waiting: Sequence[str]) -> None:
         )
 
 
-def _draw(bench: Workbench, events: Sequence[Event]) -> None:
-    """A page in Evidently for each entry."""
-    for event in events:
-        DRAW[event.kind](bench, event)
-        bench.ledger.done(event, "evidently")
+def _log(bench: Workbench, events: Sequence[Event], used: Mapping[str, Any]) -> None:
+    """A run in MLflow for the periods that a version served in one run of the flow, below the run that trained it: rows, drift, energy and
+    emissions. used: what the record says that run used, or nothing.
+    """
+    case, record, version = bench.case.case, bench.ledger.events(bench.case.case), events[0].version or 0
+    new = [event.body for event in events if bench.runs.showing(case, event.sequence) is None]
+    registered = registration(record, version)
+    assert registered is not None  # nothing else serves
+    if not new:
+        return
+    periods, ran = [str(body["period"]) for body in new], new[0].get("flow_run")
+    bench.runs.log_child(
+        registered.body["run"],
+        f"infer {' to '.join(dict.fromkeys((periods[0], periods[-1])))}",
+        metrics={
+            "emissions_kg": used.get("kg"),
+            "energy_kwh": used.get("kwh"),
+            "emissions_kg_per_1000_predictions": used.get("per_thousand_kg"),
+            **_year(bench, record),
+            **{f"{body['period']}/rows": body["rows"] for body in new},
+            **{f"{body['period']}/drift_share": body["share"] for body in new},
+            **{name: value for body in new for name, value in _estimates(bench, version, body).items()},
+        },
+        tags={
+            "equipoise.version": str(version),
+            **{entry_tag(event.sequence): SHOWN for event in events},
+            "equipoise.emissions_method": used.get("method", "unavailable"),
+            "equipoise.emissions_note": used.get("note", "The run that scored ended before its energy was entered."),
+            **(flow_run(ran) if ran else {}),
+        },
+    )
 
 
-def _log(bench: Workbench, events: Sequence[Event], emissions: EmissionsResult) -> None:
-    """A run in MLflow for the periods that a version served, below the run that trained it: rows, drift, energy and emissions."""
-    case, record = bench.case.case, bench.ledger.events(bench.case.case)
-    for version in sorted({event.version or 0 for event in events}):
-        own = [event for event in events if event.version == version]
-        new = [event.body for event in own if bench.runs.tagged(case, entry_tag(event.sequence), SHOWN) is None]
-        registered = registration(record, version)
-        assert registered is not None  # nothing else serves
-        if new:
-            periods = [str(body["period"]) for body in new]
-            rows = sum(int(body["rows"]) for body in new)
-            bench.runs.log_child(
-                registered.body["run"],
-                f"infer {' to '.join(dict.fromkeys((periods[0], periods[-1])))}",
-                metrics={
-                    "emissions_kg": emissions.kg,
-                    "energy_kwh": emissions.kwh,
-                    "emissions_kg_per_1000_predictions": None if emissions.kg is None else emissions.kg / rows * 1000,
-                    **_year(bench, record),
-                    **{f"{body['period']}/rows": body["rows"] for body in new},
-                    **{f"{body['period']}/drift_share": body["share"] for body in new},
-                },
-                tags={
-                    "equipoise.version": str(version),
-                    **{entry_tag(event.sequence): SHOWN for event in own},
-                    **emissions.tags,
-                    **flow_run(),
-                },
-            )
-        for event in own:
-            bench.ledger.done(event, "mlflow")
+def _estimates(bench: Workbench, version: int, body: Mapping[str, Any]) -> dict[str, float]:
+    """What was estimated of a period as a whole, without labels."""
+    found = estimates_of(bench, version, body["period"], body["predictions"])
+    rows = [] if found is None else found[found["cohort"] == "overall"].to_dict("records")
+    return {f"{body['period']}/estimate/{one['metric']}": one["value"] for one in rows}
 
 
 def _year(bench: Workbench, record: Sequence[Event]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.digests import json_bytes
-from tasks.core.errors import UnavailableError
+from tasks.core.errors import DataError, IntegrityError, UnavailableError
 from tasks.core.evidence import StoredReport
 from tasks.core.figures import cohort_chart
 from tasks.core.review import Event, registration
@@ -29,8 +29,8 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
     for event, what in bench.ledger.errands(bench.case.case):
         if event.kind != "monitored" or what not in ERRANDS or (what == "evaluation" and waiting):
             continue
-        body = bench.store.get_json(event.body["performance"])
         try:
+            body = bench.store.get_json(event.body["performance"])
             if what == "evaluation":
                 _log(bench, event, body, f"{prefix}-{body['period']}")
             else:
@@ -38,6 +38,9 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
         except UnavailableError as error:
             waiting.append(f"mlflow: {error}")
             say("mlflow is not there: what is on record waits to be shown")
+        except (DataError, IntegrityError) as error:
+            waiting.append(f"{what} of entry {event.sequence}: {error}")
+            say(f"{what} of entry {event.sequence} cannot be shown: {error}")
         else:
             bench.ledger.done(event, what)
     return waiting
@@ -46,7 +49,7 @@ def show_monitored(bench: Workbench, prefix: str) -> list[str]:
 def _log(bench: Workbench, event: Event, body: Mapping[str, Any], name: str) -> None:
     """A run in MLflow below the run that trained the version, unless a run already shows this entry; its pictures in Prefect."""
     case, period, tag = bench.case.case, body["period"], entry_tag(event.sequence)
-    if bench.runs.tagged(case, tag, SHOWN) is not None:
+    if bench.runs.showing(case, event.sequence) is not None:
         return
     registered = registration(bench.ledger.events(case), event.version or 0)
     assert registered is not None  # nothing else serves

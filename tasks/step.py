@@ -42,6 +42,7 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def flow_run() -> dict[str, str]:
-    """Which Prefect run this is, and where its page is."""
-    return {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_url": str(runtime.flow_run.ui_url)}
+def flow_run(run: str | None = None) -> dict[str, str]:
+    """Which Prefect run this is, or another one by its id, and where its page is."""
+    own = str(runtime.flow_run.id)
+    return {"prefect.flow_run_id": run or own, "prefect.flow_run_url": str(runtime.flow_run.ui_url).replace(own, run or own)}

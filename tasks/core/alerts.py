@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tasks.core.case import shift_period
 from tasks.core.findings import Finding
@@ -28,7 +28,8 @@ class Alert:
 
 
 def drift_alerts(month: Mapping[str, Any]) -> tuple[Alert, ...]:
-    """The alert of a period that drifted: critical when the predictions drifted with the features, a warning otherwise.
+    """The alert of a period that drifted, or whose predictions did: critical when both have, a warning otherwise. Whether the period has is
+    what the case's `drift.share` says of its features; predictions do not count in it, and what they do is not silent for that.
 
     month: what the record says of a served period: `period`, `drifted`, `drifted_columns`, `share` of the features, and `prediction` with its
     `effect`, `limit` and `drifted`, or None.
@@ -37,19 +38,24 @@ def drift_alerts(month: Mapping[str, Any]) -> tuple[Alert, ...]:
     >>> drift_alerts(month)[0].reason
     'B, NOX drifted: 25 % of the features.'
     """
-    if not month["drifted"]:
-        return ()
     columns, prediction = [str(name) for name in month["drifted_columns"]], month.get("prediction")
+    moved = f"by {prediction['effect']:.3g} where {prediction['limit']:g} is the limit" if prediction and prediction["drifted"] else ""
+    if not month["drifted"] and not moved:
+        return ()
     named = ", ".join(columns[:NAMED]) + (f" and {len(columns) - NAMED} more" if len(columns) > NAMED else "")
-    reason = f"{named} drifted: {month['share']:.0%} of the features.".replace("%", " %")
-    if prediction is None or not prediction["drifted"]:
-        return (Alert("drift", "warning", str(month["period"]), reason),)
-    moved = f"The predictions moved with them, by {prediction['effect']:.3g} where {prediction['limit']:g} is the limit."
-    return (Alert("drift", "critical", str(month["period"]), f"{reason} {moved}"),)
+    share = f"{named} drifted: {month['share']:.0%} of the features".replace("%", " %")
+    if not month["drifted"]:
+        beside = f"{share}, less than the case calls drift." if columns else "No feature did."
+        return (Alert("drift", "warning", str(month["period"]), f"The predictions drifted, {moved}. {beside}"),)
+    if not moved:
+        return (Alert("drift", "warning", str(month["period"]), f"{share}."),)
+    return (Alert("drift", "critical", str(month["period"]), f"{share}. The predictions moved with them, {moved}."),)
 
 
-def staleness_alerts(newest: str, today: dt.date, stale_days: int | None) -> tuple[Alert, ...]:
+def staleness_alerts(newest: str, today: dt.date, stale_days: int | None, idle: int | None = None) -> tuple[Alert, ...]:
     """The alert of a case whose newest scored period ended more than `stale_days` ago: critical beyond twice as many.
+
+    idle: a version that has scored nothing after `newest`; None where it scored that one.
 
     >>> [alert] = staleness_alerts("2024-05", dt.date(2024, 7, 20), 45)
     >>> alert.severity, alert.reason
@@ -59,8 +65,20 @@ def staleness_alerts(newest: str, today: dt.date, stale_days: int | None) -> tup
     age = (today - ended).days
     if stale_days is None or age <= stale_days:
         return ()
-    reason = f"The newest scored period, {newest}, ended {age} days ago; {stale_days} are allowed."
+    which = f"The newest scored period, {newest}," if idle is None else f"Version {idle} has scored no period after {newest}, which"
+    reason = f"{which} ended {age} days ago; {stale_days} are allowed."
     return (Alert("staleness", "critical" if age > 2 * stale_days else "warning", newest, reason),)
+
+
+def period_alert(kind: Literal["refused", "labels"], period: str, error: Exception) -> Alert:
+    """The alert of one period by itself: its rows were refused and not scored, which is critical, or its labels cannot be used. Its subject names
+    the period, since it says nothing of any other.
+
+    >>> period_alert("labels", "2024-05", ValueError("They are corrupt.")).subject
+    'labels 2024-05'
+    """
+    what: tuple[Severity, str] = ("critical", "was not scored") if kind == "refused" else ("warning", "could not be held against its labels")
+    return Alert("data quality", what[0], period, f"{period} {what[1]}: {error}", f"{kind} {period}")
 
 
 def gathered(alerts: Sequence[Alert]) -> tuple[Alert, ...]:

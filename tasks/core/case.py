@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tasks.core.candidate_spec import CandidateSpec, Sweep
+from tasks.core.errors import nearest
 from tasks.core.limits import Limit, ReviewRules
 from tasks.core.operations import Monitoring, Scoring
 from tasks.core.strict import Name, Strict
@@ -140,7 +141,7 @@ class Drift(Strict):
         "jensenshannon", description="Effect size of categorical columns: Jensen-Shannon distance, PSI, or Cramér's V of chi-square."
     )
     limit: float = Field(0.1, gt=0, description="An effect size above it is drift, where the corrected p-value is at most 0.05 as well.")
-    limits: dict[str, float] = Field(default_factory=dict, description="Limits of single columns.")
+    limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict, description="Limits of single features, and of `prediction`; above 0.")
     missing: float = Field(
         0.05, gt=0, le=1, description="Numeric columns: a change of the share of missing values above it is drift too, where its p-value says so as well."
     )
@@ -150,7 +151,7 @@ class Drift(Strict):
 class Schedule(Strict):
     """When the case is scored."""
 
-    cron: str = Field("0 6 1 * *", description="Cron expression of the infer deployment.")
+    cron: str = Field("0 6 * * *", description="Cron expression of the infer deployment: how often it looks for periods that are due.")
     timezone: str = Field("UTC", description="IANA name of the schedule's time zone.")
 
 
@@ -226,6 +227,10 @@ class Case(Strict):
             raise ValueError("scoring: `calibrate` and `abstain_below` are for binary cases")
         if self.task == "regression" and not (self.target.positive is None and self.target.above is None):
             raise ValueError("target: `positive` and `above` are for binary cases")
+        for column in self.drift.limits:
+            if column not in (*self.features, "prediction"):
+                hint = nearest(column, (*self.features, "prediction")).removesuffix(".")
+                raise ValueError(f"drift.limits: `{column}` is neither a feature nor `prediction` ({hint[0].lower()}{hint[1:]})")
         swept = [step for steps in (*self.sweep.pre, self.sweep.during, *self.sweep.post) for step in steps] if self.sweep else []
         if "given" in {one.kind for one in (*(candidate.estimator for candidate in self.candidates), *(self.sweep.estimator if self.sweep else ()))}:
             raise ValueError("candidates: an estimator `given` is what `equipoise register` brings; name another kind")

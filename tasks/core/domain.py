@@ -7,7 +7,7 @@ rows held out. It is a measure for people and decides nothing: tasks.core.drift 
 classifier two-sample tests, ICLR 2017.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ CATEGORIES = 60
 """The commonest categories of a column; the others are taken as one."""
 SMALLEST = 0.005
 """A feature whose shuffling costs less area is not named."""
+AT_ONCE = 2**22
+"""Numbers (32 MB) that one call of the model scores at most, or all of one shuffled column's rows: the answer depends on it in no way."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +94,27 @@ def _tell_apart(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[s
             categorical_features=categorical, early_stopping=False, random_state=0,
         )  # fmt: skip
         model.fit(inputs[train], truth[train])
-        # One call for the held-out rows as they are and with each column shuffled in turn.
-        held = np.tile(inputs[test], (len(kinds) + 1, 1)).reshape(len(kinds) + 1, len(test), -1)
-        for place in range(len(kinds)):
-            held[place + 1, :, place] = random.permutation(held[place + 1, :, place])
-        scores = model.decision_function(held.reshape(-1, len(kinds))).reshape(len(kinds) + 1, -1)
-        area, error = _area(truth[test], scores[0])
+        area, error = _area(truth[test], model.decision_function(inputs[test]))
         areas.append(area)
         errors.append(error)
-        falls.append([area - _area(truth[test], shuffled)[0] for shuffled in scores[1:]])
+        falls.append([area - _area(truth[test], scores)[0] for scores in _shuffled(model, inputs[test], random)])
     auc, low, high = _interval(float(np.mean(areas)), float(np.sqrt(np.mean(np.square(errors)) / FOLDS)), min(rows))
     importance = dict(zip(kinds, np.mean(falls, axis=0).tolist(), strict=True))
     drive = [name for name in kinds if importance[name] >= SMALLEST] if low > 0.5 else []  # of what may be chance nothing is the driver
     named = sorted(drive, key=lambda name: -importance[name])[:TOP]
     return Domain(auc, low, high, rows, tuple(Driver(name, importance[name]) for name in named))
+
+
+def _shuffled(model: Any, held: Floats, random: np.random.Generator) -> Iterator[Floats]:
+    """The scores of the held-out rows with each column shuffled in turn. A call scores several columns' turns, as many as `AT_ONCE` lets."""
+    columns = held.shape[1]
+    together = max(1, AT_ONCE // held.size)
+    for first in range(0, columns, together):
+        places = range(first, min(first + together, columns))
+        copies = np.tile(held, (len(places), 1)).reshape(len(places), *held.shape)
+        for copy, place in zip(copies, places, strict=True):
+            copy[:, place] = random.permutation(copy[:, place])
+        yield from model.decision_function(copies.reshape(-1, columns)).reshape(len(places), -1)
 
 
 def _few(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:

@@ -18,21 +18,24 @@ import pandas as pd
 from tasks.core.case import Drift
 from tasks.core.drift_measures import CATEGORICAL, NUMERIC, Pair, categories_p_value, missing_p_value, table
 from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary
-from tasks.core.errors import CaseError, DataError, nearest
+from tasks.core.errors import DataError
 from tasks.core.intervals import holm
 from tasks.core.online import ALPHA
 
 MISSING = "(missing)"
 MISSING_RATE = "missing rate"
 """The method of a column whose share of missing values has drifted: the effect is its change, 0 to 1."""
-COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories")
+COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories", "new_category_rate")
+NAMED = 6
+"""Most earlier alarms that are named; of more it is said how many there were, and when the last was."""
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
     """One column against the reference. `effect` is an effect size by `method`; `q_value` the p-value corrected over the tests of the
     period and over periods, at most 0.05 when it counts; `missing_rate` the share of current rows without a value, `missing_before` that
-    of the reference; `new_categories` how many categories the reference does not have.
+    of the reference; `new_categories` how many categories the reference does not have, `new_category_rate` the share of current rows in
+    them. What reports of before do not have is None.
 
     Of a column asked twice, this is what the values say, unless only the missing rate has drifted: then it is what that says, and
     `value_effect` has what the values say.
@@ -50,6 +53,7 @@ class ColumnDrift:
     new_categories: int
     missing_before: float | None = None
     value_effect: float | None = None
+    new_category_rate: float | None = None
 
     @property
     def moved_values(self) -> float | None:
@@ -120,7 +124,8 @@ class Measured:
     kind: Kind
     tests: tuple[Question, ...]
     missing: tuple[float, float]
-    new: int
+    new: tuple[int, float]
+    """How many new categories there are, and the share of rows in them."""
 
     def judged(self, corrected: Sequence[float]) -> ColumnDrift:
         """The verdict, from the corrected p-value of each test."""
@@ -129,7 +134,7 @@ class Measured:
         test = self.tests[place]
         told = (test.method, test.effect, test.limit, test.p_value, corrected[place])
         values = next((one.effect for one in self.tests if one.method != MISSING_RATE), None) if test.method == MISSING_RATE else None
-        return ColumnDrift(self.column, self.kind, *told, any(drifted), self.missing[1], self.new, self.missing[0], values)
+        return ColumnDrift(self.column, self.kind, *told, any(drifted), self.missing[1], self.new[0], self.missing[0], values, self.new[1])
 
 
 def p_text(p_value: float) -> str:
@@ -139,6 +144,19 @@ def p_text(p_value: float) -> str:
     ('0.031', '< 1e-12')
     """
     return f"{p_value:.2g}" if p_value >= 1e-12 else "< 1e-12"
+
+
+def looks_before(earlier: Sequence[tuple[str, bool]]) -> str:
+    """What a period's level rests on, for people: how many looks there were before, and which of them raised an alarm.
+
+    >>> looks_before([]), looks_before([("2024-02", False), ("2024-03", True)])
+    ('It is the first look.', 'Of 2 looks before, 1 raised an alarm: 2024-03.')
+    """
+    if not earlier:
+        return "It is the first look."
+    raised = [period for period, alarm in earlier if alarm]
+    named = f": {', '.join(raised)}" if 0 < len(raised) <= NAMED else f", the last in {raised[-1]}" if raised else ""
+    return f"Of {len(earlier)} look{'s' if len(earlier) > 1 else ''} before, {len(raised) or 'none'} raised an alarm{named}."
 
 
 def rule(column: str, kind: Kind, drift: Drift) -> tuple[str, float]:
@@ -151,14 +169,12 @@ def compare(reference: Summary, current: Summary, drift: Drift, *, prediction: s
 
     prediction: the column that is not a feature; it is tested with the others. level: what this period's tests may spend together,
     of `tasks.core.online.level`. The period has drifted when drifted features / features >= drift.share. Raises: DataError for a
-    column without rows, of another kind or not to be compared, CaseError for a limit on a column that is not there.
+    column without rows, of another kind or not to be compared. A limit of a column that the model does not read says nothing: its name is
+    checked where the case is loaded.
     """
     features = [name for name in reference.columns if name != prediction]
     if not features:
         raise DataError("there is no feature, so drift cannot be judged.", fix="Name at least one column under `features` in the case.")
-    for name in drift.limits:
-        if name not in reference.columns:
-            raise CaseError(f"drift.limits names `{name}`, which is not a feature or the prediction.", fix=nearest(name, reference.columns))
     with ThreadPoolExecutor(THREADS) as pool:
         measured = list(pool.map(lambda name: measure(name, reference.columns[name], current.columns.get(name), drift), reference.columns))
     found, alarm = judge(measured, level)
@@ -200,7 +216,7 @@ def measure(name: str, reference: Numbers | Categories, current: Numbers | Categ
         missing = (absent[0] / rows[0], absent[1] / rows[1])
         if any(absent):
             tests.append(Question(MISSING_RATE, abs(missing[1] - missing[0]), drift.missing, missing_p_value(absent, rows)))
-        return Measured(name, "numeric", tuple(tests), missing, 0)
+        return Measured(name, "numeric", tuple(tests), missing, (0, 0.0))
     if isinstance(reference, Categories) and isinstance(current, Categories):
         sides = reference, current
         counts = table(*(Categories({**side.counts, **({MISSING: side.missing} if side.missing else {})}, 0) for side in sides))
@@ -209,7 +225,9 @@ def measure(name: str, reference: Numbers | Categories, current: Numbers | Categ
         method, limit = rule(name, "categorical", drift)
         test = Question(method, _finite(name, CATEGORICAL[method](counts)), limit, categories_p_value(counts))
         before, now = (side.missing / (side.n + side.missing) for side in sides)
-        return Measured(name, "categorical", (test,), (before, now), len(current.counts.keys() - reference.counts.keys()))
+        new = current.counts.keys() - reference.counts.keys()
+        share = sum(current.counts[category] for category in new) / (current.n + current.missing)
+        return Measured(name, "categorical", (test,), (before, now), (len(new), share))
     raise DataError(f"column `{name}` is {'missing' if current is None else 'not of the kind it was'}.", fix="Mend the source, or train on the new columns.")
 
 

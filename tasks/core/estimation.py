@@ -128,8 +128,8 @@ def _confusion_error(metric: _Shares, weights: Floats, squares: Floats, before: 
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (metric(weights + reach[:, None] * step) - metric(weights - reach[:, None] * step)) / (2 * reach)
             share = np.where(known > 0, (before[:, one] - before_squares[:, one]) / known**2, 0.25)  # never given: may be anything
-        spread = np.maximum(weights[:, one] - squares[:, one], 0)  # the sum of p (1 - p)
-        variance += np.where(size > 0, slope**2 * (spread + size**2 * share), 0.0)
+            spread = np.maximum(weights[:, one] - squares[:, one], 0)  # the sum of p (1 - p)
+            variance += np.where(size > 0, slope**2 * (spread + size**2 * share), 0.0)
     return np.asarray(np.sqrt(variance))
 
 

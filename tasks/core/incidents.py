@@ -7,18 +7,24 @@ one incident. Three kinds of ledger entries tell its life:
     responded  {incident, action, result}                                      incident: the sequence number of the entry above
     resolved   {key, period}                                                   a later look found nothing
 
+What is wrong with one period by itself (its subject names it: `refused 2024-05`, `labels 2024-05`) says nothing of the others, and no look at
+another one ends it: it is over when the record has that period (`served`, `monitored`) after the incident.
+
 A notification has besides, for each channel that was told, an entry `responded` with `channel`; it is done when there is one without.
 """
 
+import datetime as dt
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tasks.core.alerts import RANK, Alert, drift_alerts, gathered
+from tasks.core.alerts import RANK, Alert, drift_alerts, gathered, staleness_alerts
 from tasks.core.operations import Action, FindingKind, Rule, Severity
-from tasks.core.review import Event, production_version, served_in_turn
+from tasks.core.review import Event, EventKind, production_version, registration, served_in_turn
 
+INCIDENT, RETRAIN = "equipoise.incident", "equipoise.retrain"
+"""Prefect's events: an incident was entered; training was asked for."""
 ORDER: tuple[Action, ...] = ("stop", "rollback", "retrain", "notify")
 """Actions as they are done: what limits the harm first, and the notification last, so that it can say what was done."""
 
@@ -27,6 +33,9 @@ Look = tuple[str, Collection[FindingKind], Sequence[Alert]]
 OF_SERVED: tuple[FindingKind, ...] = ("drift",)
 OF_ROWS: tuple[FindingKind, ...] = ("data quality",)
 OF_LABELS: tuple[FindingKind, ...] = ("performance", "cohort gap")
+OF_AGE: tuple[FindingKind, ...] = ("staleness",)
+ENDED_BY: Mapping[str, EventKind] = {"refused": "served", "labels": "monitored"}
+"""What puts an end to an incident of one period by itself, by the first word of its subject."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,12 @@ class Incident:
     def id(self) -> uuid.UUID:
         """The same for the same entry, wherever and however often it is told."""
         return uuid.uuid5(uuid.NAMESPACE_URL, f"equipoise.incident/{self.case}/{self.sequence}/{self.at}")
+
+    @property
+    def ended_by(self) -> EventKind | None:
+        """The kind of entry that ends an incident of one period by itself; None for one that ends when a look finds nothing."""
+        word, _, period = self.subject.partition(" ")
+        return ENDED_BY.get(word) if self.kind == "data quality" and period == self.period else None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -91,9 +106,8 @@ def news(
     and what was not asked before. An open incident of a kind looked at is resolved when no alert of it was raised for its period or a
     later one. What was said of a later period stands, so the same look twice adds nothing.
 
-    period: the newest one looked at. kinds: those that this look covers wholly; each alert is of one of them.
+    period: the newest one looked at. kinds: those that this look covers wholly; what is wrong with one period by itself is in none.
     """
-    assert all(alert.kind in kinds for alert in alerts), "an alert of a kind that was not looked at"
     opened, closed = _told(events, version)
     worst: dict[str, Alert] = {}
     for alert in alerts:
@@ -110,8 +124,15 @@ def news(
         taken = {action for one in before for action in one.actions if action != "notify"}
         actions = [action for action in asked(alert, rules) if action not in taken]
         entries.append({"key": key, **vars(alert), "actions": actions})
-    over = [key for key, told in opened.items() if told[-1].kind in kinds and key not in worst and period >= told[-1].period]
-    return entries, over
+    lasting = {key: told[-1] for key, told in opened.items() if key not in worst and told[-1].ended_by is None}
+    return entries, [key for key, last in lasting.items() if last.kind in kinds and period >= last.period]
+
+
+def mended(events: Sequence[Event], version: int) -> list[tuple[str, str]]:
+    """Keys, and periods, of open incidents of one period by itself that the record has been given since."""
+    given = {(event.kind, event.body["period"]): event.sequence for event in events if event.version == version and event.kind in ENDED_BY.values()}
+    found = open_incidents(events, version)
+    return [(one.key, one.period) for one in found if one.ended_by is not None and given.get((one.ended_by, one.period), 0) > one.sequence]
 
 
 def looks_on_record(events: Sequence[Event], version: int) -> list[Look]:
@@ -124,6 +145,20 @@ def looks_on_record(events: Sequence[Event], version: int) -> list[Look]:
     looks += [(period, OF_ROWS, gathered([Alert(**told) for told in body["alerts"]])) for period, body in served.items() if "alerts" in body]
     looks += [(period, OF_LABELS, gathered([Alert(**told) for told in body["alerts"]])) for period, body in monitored.items()]
     return sorted(looks, key=lambda look: look[0])
+
+
+def looks_at_age(events: Sequence[Event], version: int, today: dt.date, stale_days: int) -> list[Look]:
+    """The look at how old the newest period is that a version has scored. One that has scored none yet counts from the newest that was scored
+    before it, and each from its training at least: a version that never scores anything is noticed as well.
+    """
+    served = [event for event in events if event.kind == "served"]
+    own = {str(event.body["period"]) for event in served if event.version == version}
+    registered = registration(events, version)
+    known = own | set(registered.body["periods"] if registered else ())
+    newest = max(known if own else known | {str(event.body["period"]) for event in served}, default="")
+    if not newest:
+        return []
+    return [(newest, OF_AGE, staleness_alerts(newest, today, stale_days, None if newest in own else version))]
 
 
 def open_incidents(events: Sequence[Event], version: int) -> tuple[Incident, ...]:

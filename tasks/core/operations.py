@@ -38,7 +38,9 @@ class Scoring(Strict):
     outside: Guard = Field("flag", description="Numbers beyond the range of the rows fitted on, handled as `unseen`.")
     missing: Guard = Field("flag", description="Values missing in a column that had all of them in the rows fitted on, handled as `unseen`.")
     corrupt_part: Literal["refuse", "skip"] = Field(
-        "refuse", description="A part of a period whose bytes have changed. refuse: nothing is scored; skip: the rest is, and the period is marked partial."
+        "refuse",
+        description="A part of a period whose bytes have changed or cannot be read. refuse: nothing is scored; skip: the rest is, and the period is "
+        "marked partial.",
     )
     interval: float | None = Field(
         None, ge=0.5, le=0.999, description="Regression: coverage of the prediction interval (`low`, `high`) that each row gets, by split conformal."

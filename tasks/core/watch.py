@@ -3,13 +3,17 @@
     accepted  the figure on the test rows that the reviewers saw, with its own interval
     since     all labelled periods of the version together, by a confidence sequence (tasks.core.sequential)
     recent    all from some later period on, by a sequence that begins there: what a loss after a long quiet time shows in
-    latest    the newest period alone, at the part of the level that this look may spend
+    latest    the period looked at alone, at the part of the level that this look may spend
+
+Periods are in the order in which they were looked at first, whatever their dates: only a sequence that grows at its end may be looked at
+again and again, and each beginning keeps its part of the level. A period whose labels were corrected keeps its place, with the labels that
+stand.
 
 A figure is `worse` when the whole of `since`, `recent` or `latest` is on the worse side of the whole accepted interval. The chance of any
 false `worse`, in any metric or cohort, in any month of the version's life, is at most ALPHA: half of it is shared by the metrics of all
 rows together, half by those of cohorts, and each figure's share falls in four, for the four above; `recent` gives each beginning a
 part of its own. The same limits are held against the gate's, so that these are no further tests: a limit is broken when the figure is
-surely beyond it, since acceptance or in the newest period.
+surely beyond it, since acceptance or in the period looked at.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +51,7 @@ class Accepted(Protocol):
 @dataclass(frozen=True)
 class Judged:
     """One metric of one cohort; None where there are too few rows. `changed` is said of metrics of which no direction is better. Only where
-    `recent` alone shows a loss is it given, with the earliest period (`start`) from which it does.
+    `recent` alone shows a loss is it given, with the first period (`start`, in the order of the looks) from which it does.
     """
 
     metric: str
@@ -65,7 +69,7 @@ class Judged:
 
     def words(self, period: str) -> str:
         """The three figures, for people."""
-        told = {"since acceptance": self.since, f"since {self.start}": self.recent, f"in {period}": self.latest, "accepted": self.accepted}
+        told = {"since acceptance": self.since, f"from the labels of {self.start} on": self.recent, f"in {period}": self.latest, "accepted": self.accepted}
         return ", ".join(f"{figure(one.value, one.low, one.high)} {when}" for when, one in told.items() if one is not None)
 
 
@@ -79,16 +83,16 @@ class Watched:
 
 
 def watch(
-    accepted: Accepted, periods: Mapping[str, Sequence[Row]], *, look: int, task: str, primary: str, limits: Iterable[Limit], min_support: int
+    accepted: Accepted, looks: Sequence[tuple[str, Sequence[Row]]], *, look: int, task: str, primary: str, limits: Iterable[Limit], min_support: int
 ) -> Watched:
-    """Hold the newest period, and those before it, against what was accepted.
+    """Hold the period looked at last, and all that were looked at before, against what was accepted.
 
-    periods: by period, oldest first, the rows of the version's published cohort reports (cohort, metric, value, low, high, support).
-    look: how many times labels of the version were looked at, this time included.
+    looks: in the order of the record a period and the rows of its published cohort report (cohort, metric, value, low, high, support); of a
+    period that was looked at again the last rows count. look: the number of this look, which no other look at labels of the version has.
     """
     reference = _keyed(accepted.frame().to_dict("records"))
-    found = {name: _keyed(rows) for name, rows in periods.items()}
-    period = list(found)[-1]
+    found = {name: _keyed(rows) for name, rows in dict(looks).items()}  # each period where it was first, with its last rows
+    period, place = looks[-1][0], list(found).index(looks[-1][0])
     keys = [key for key in reference if key[1] not in UNJUDGED]
     level = _levels(keys) / 4
     before = [Sums.of(task, key[1], reference[key]) for key in keys]
@@ -98,17 +102,17 @@ def watch(
     sides = (
         bounds(before, level, min_support),
         bounds(since[0], level, min_support, centres),
-        bounds(months[-1], spent(1.0, look) * level, min_support),
+        bounds(months[place], spent(1.0, look) * level, min_support),
     )
     judged = [
         Judged(metric, cohort, *three, _verdict(get_metric(metric, task).better, *three))
         for (cohort, metric), three in zip(keys, zip(*sides, strict=True), strict=True)
     ]
     for start, name in list(enumerate(found))[1:]:
-        for place, recent in enumerate(bounds(since[start], spent(1.0, start) * level, min_support, centres)):
-            one = judged[place]
+        for number, recent in enumerate(bounds(since[start], spent(1.0, start) * level, min_support, centres)):
+            one = judged[number]
             if one.verdict == "as accepted" and (verdict := _verdict(get_metric(one.metric, task).better, one.accepted, recent)) in ("worse", "changed"):
-                judged[place] = replace(one, verdict=verdict, recent=recent, start=name)
+                judged[number] = replace(one, verdict=verdict, recent=recent, start=name)
     strangers = [key for key in found[period] if key not in reference and key[1] not in UNJUDGED]
     judged += [Judged(metric, cohort, None, None, None, "insufficient evidence") for cohort, metric in strangers]
     alerts = tuple(_alerts(judged, _broken(list(limits), judged, accepted, period), period))
@@ -139,7 +143,7 @@ def _verdict(better: str, accepted: Bounds | None, *production: Bounds | None) -
 
 
 def _broken(limits: Sequence[Limit], judged: Sequence[Judged], accepted: Accepted, period: str) -> Iterator[tuple[Limit, Check, str]]:
-    """The checks of limits on metrics that are surely not kept, since acceptance or in the newest period, each once."""
+    """The checks of limits on metrics that are surely not kept, since acceptance or in the period looked at, each once."""
     known = set[str]()
     for when, name in (("since acceptance", "since"), (f"in {period}", "latest")):
         rows = {(one.cohort, one.metric): bound for one in judged if (bound := getattr(one, name)) is not None}

@@ -18,7 +18,7 @@ from tasks.core.report import COLUMNS
 from tasks.core.review import Event, EventKind, turn_of
 from tasks.io.pages import Beside
 from tasks.io.references import reference
-from tasks.io.scored import scored_parts
+from tasks.io.scored import readable, scored_parts
 from tasks.io.workbench import Workbench
 
 
@@ -68,10 +68,10 @@ def draw_quality(bench: Workbench, event: Event) -> bool:
         return False
     figures = pd.DataFrame(body["report"]["rows"], columns=list(COLUMNS))
     served = [one for one in bench.ledger.events(case.case) if one.kind == "served" and one.body.get("predictions") == body["predictions"]]
-    features = bench.store.get_frame(_snapshot(bench, served[-1] if served else event, body))
-    frame, target = labelled_rows(case, features, bench.store.get_frame(body["labels"]))
-    predictions = bench.store.get_frame(body["predictions"])
-    answers = predictions[[name for name in ("row_id", "y_pred", "y_score") if name in predictions]]
+    columns = ("row_id", case.target.column)
+    features = pd.concat(readable(bench, _snapshot(bench, served[-1] if served else event, body), columns), ignore_index=True)
+    frame, target = labelled_rows(case, features, bench.store.get_frame(body["labels"], columns))
+    answers = bench.store.get_frame(body["predictions"], ("row_id", "y_pred", "y_score"))
     rows = frame[["row_id"]].assign(y_true=target.to_numpy()).merge(answers, on="row_id", validate="one_to_one")
     return bench.workspace.record_quality(case, period, version, figures, rows[rows["y_pred"].notna()], revision=revision).created
 

@@ -27,6 +27,17 @@ def served_periods(bench: Workbench, version: int) -> dict[str, dict[str, Any]]:
     return {period: served[period] for period in sorted(served)}
 
 
+def served_whole(bench: Workbench, version: int) -> dict[str, dict[str, Any]]:
+    """The same, of entries that lack no part of their period."""
+    events = [event for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
+    return {str(event.body["period"]): event.body for event in events if not event.body.get("missing_parts")}
+
+
+def is_due(served: Mapping[str, Mapping[str, Any]], period: str, revision: int) -> bool:
+    """Whether a period has yet to be scored as its snapshot is now, by its revision; `served`: what `served_whole` tells of a version."""
+    return period not in served or served[period].get("revision", 1) != revision
+
+
 def monitored(bench: Workbench, version: int) -> list[Event]:
     """Every entry that says how good a version was on the labels of a period, in the order of the record."""
     return [event for event in bench.ledger.events(bench.case.case) if event.kind == "monitored" and event.version == version]
@@ -39,9 +50,17 @@ def newest_by_period(events: Sequence[Event]) -> dict[str, Event]:
 
 
 def is_monitored(events: Sequence[Event], version: int, period: str, labels: str, predictions: str) -> bool:
-    """Whether the record holds these predictions of a period against these labels, named by digest."""
-    wanted = (version, period, labels, predictions)
-    return any((one.version, one.body["period"], one.body["labels"], one.body["predictions"]) == wanted for one in events if one.kind == "monitored")
+    """Whether the record's last word on a period holds these predictions against these labels, named by digest."""
+    own = (one.body for one in reversed(events) if one.kind == "monitored" and (one.version, one.body["period"]) == (version, period))
+    last = next(own, None)
+    return last is not None and (last["labels"], last["predictions"]) == (labels, predictions)
+
+
+def awaiting(bench: Workbench, version: int) -> dict[str, Manifest]:
+    """The newest labels of each period that a version served and that is not on record with them as they are, oldest period first."""
+    entries, come = monitored(bench, version), set(bench.periods("labels"))
+    newest = {period: (body, bench.newest("labels", period)[0]) for period, body in served_periods(bench, version).items() if period in come}
+    return {period: labels for period, (body, labels) in newest.items() if not is_monitored(entries, version, period, labels.digest, body["predictions"])}
 
 
 def performance_of(bench: Workbench, version: int, period: str, labels: str, predictions: str) -> tuple[Manifest | None, str]:
@@ -54,9 +73,14 @@ def performance_of(bench: Workbench, version: int, period: str, labels: str, pre
     return found, key
 
 
-def estimates_of(bench: Workbench, version: int, period: str, revision: int = 1) -> pd.DataFrame | None:
-    """The estimates that were made of a period before its labels came (columns of tasks.core.estimation), or None."""
-    found = bench.store.find(bench.case.case, ESTIMATE, revision_key(f"v{version}-{period}", revision))
+def estimate_key(version: int, period: str, predictions: str) -> str:
+    """Under which key the store keeps what was estimated of predictions, named by digest: they may lack parts, and come to be whole."""
+    return f"v{version}-{period}-{predictions[7:19]}"
+
+
+def estimates_of(bench: Workbench, version: int, period: str, predictions: str) -> pd.DataFrame | None:
+    """The estimates that were made of a period's predictions before its labels came (columns of tasks.core.estimation), or None."""
+    found = bench.store.find(bench.case.case, ESTIMATE, estimate_key(version, period, predictions))
     return pd.DataFrame(bench.store.get_json(found.digest)["rows"]) if found else None
 
 
@@ -76,7 +100,7 @@ def history(bench: Workbench, version: int) -> pd.DataFrame:
     for period, served in served_periods(bench, version).items():
         if period in entries:
             rows += _rows_with_labels(period, bench.store.get_json(entries[period].body["performance"]))
-        elif (estimates := estimates_of(bench, version, period, served.get("revision", 1))) is not None:
+        elif (estimates := estimates_of(bench, version, period, served["predictions"])) is not None:
             rows += [{"period": period, **_named(one, "estimate"), "rows": one["n"]} for one in records(estimates)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -63,12 +63,16 @@ class Runs:
             )
         return str(found.experiment_id)
 
-    def tagged(self, case: str, tag: str, value: str) -> str | None:
-        """Id of a run of the case's experiment whose tag has a value, or None."""
+    def showing(self, case: str, sequence: int) -> str | None:
+        """Id of the run that shows an entry of the case's ledger, or None. A run that was begun for it and not finished, by a process that
+        died or lost MLflow on the way, is deleted.
+        """
         experiment = self.experiment(case)
         with self.store.talking() as client:
-            found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=1)
-        return str(found[0].info.run_id) if found else None
+            found = client.search_runs([experiment], f"tags.`{entry_tag(sequence)}` = '{SHOWN}'")
+            for half in (run for run in found if run.info.status != "FINISHED"):
+                client.delete_run(half.info.run_id)
+        return next((str(run.info.run_id) for run in found if run.info.status == "FINISHED"), None)
 
     def start_parent(self, case: str, *, tags: Mapping[str, str] | None = None, params: Mapping[str, object] | None = None) -> str:
         """Open a run in the case's experiment and return its id. Close it with `finish`."""

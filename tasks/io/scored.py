@@ -1,5 +1,6 @@
 """A scored period's rows with their predictions, part by part."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -28,13 +29,20 @@ def readable(bench: Workbench, source: Digest, columns: Sequence[str] | None = N
 
 def scored_parts(bench: Workbench, source: Digest, predictions: Digest) -> Iterator[pd.DataFrame]:
     """The rows of each part of a snapshot with their predictions, and with `prediction` beside: the score where there is one, the answer
-    otherwise. Parts that cannot be read were left out when the period was scored.
+    otherwise. Parts that could not be read when the period was scored have none, and are left out, also where they have come back since.
 
-    Raises: IntegrityError for predictions that are missing or corrupt.
+    Raises: IntegrityError for predictions that are missing or corrupt, or whose rows are gone.
     """
-    answers = iter(bench.store.parts(predictions))
+    answers = deque(part for part, _ in bench.store.parts(predictions))
     for frame in readable(bench, source):
-        joined = frame.merge(bench.store.get_frame(next(answers, (predictions, None))[0]), on="row_id", validate="one_to_one")
+        if not answers:
+            return
+        joined = frame.merge(bench.store.get_frame(answers[0]), on="row_id", validate="one_to_one")
+        if len(joined) == 0 < len(frame):
+            continue
         if len(joined) < len(frame):
-            raise IntegrityError("does not have the rows that were scored: a part has changed since.", where=source, fix="Restore the part from a backup.")
+            break
+        answers.popleft()
         yield joined.assign(prediction=joined["y_score" if "y_score" in joined else "y_pred"])
+    if answers:
+        raise IntegrityError("does not have the rows that were scored: a part has changed since.", where=source, fix="Restore the part from a backup.")

@@ -59,6 +59,29 @@ def test_the_answer_is_the_same_each_time_and_comes_back_from_json():
     assert Domain.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
+def test_the_answer_is_the_same_however_many_columns_are_scored_at_once(monkeypatch):
+    """One shuffled column at a time, two, or all of them in one call: not a bit differs."""
+    before, now = rows(), rows(seed=1).assign(v=lambda frame: frame["v"] + 0.5)
+    found = tell_apart(before, now, KINDS)
+    assert found.drivers
+    for numbers in (1, 2 * 3 * 200, 10**9):  # a fold holds 200 rows of three columns
+        monkeypatch.setattr("tasks.core.domain.AT_ONCE", numbers)
+        assert tell_apart(before, now, KINDS) == found
+
+
+def test_a_call_scores_no_more_than_is_held_at_once(monkeypatch):
+    """Twenty shuffled columns of thirty rows in calls of at most 4,096 numbers; with 500 columns all of them at once would be 2 GB."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    scored, real = [], HistGradientBoostingClassifier.decision_function
+    monkeypatch.setattr(HistGradientBoostingClassifier, "decision_function", lambda model, held: scored.append(held.size) or real(model, held))
+    monkeypatch.setattr("tasks.core.domain.AT_ONCE", 4096)
+    sides = [pd.DataFrame(np.random.default_rng(seed).normal(size=(60, 20))).add_prefix("c") for seed in range(2)]
+    assert tell_apart(*sides, dict.fromkeys(sides[0], "numeric")) is not None
+    assert 600 < max(scored) <= 4096
+    assert sum(scored) == 4 * 21 * 30 * 20
+
+
 def test_few_rows_say_nothing():
     """Fewer than thirty on a side."""
     assert tell_apart(rows(), rows(FEWEST - 1), KINDS) is None

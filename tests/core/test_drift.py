@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tasks.core.case import Drift
-from tasks.core.drift import COLUMNS, DriftReport, compare
+from tasks.core.drift import COLUMNS, DriftReport, compare, looks_before
 from tasks.core.drift_summary import summarise
-from tasks.core.errors import CaseError, DataError
+from tasks.core.errors import DataError
 from tasks.core.online import ALPHA, level
 
 KINDS = {"age": "numeric", "pay": "numeric", "city": "categorical", "prediction": "numeric"}
@@ -109,13 +109,15 @@ def test_every_categorical_effect_finds_the_mix(method):
 
 
 def test_what_a_column_lacks_and_has_new_is_told():
-    """The share of rows without a value, and the number of categories that the reference does not have."""
+    """The share of rows without a value, how many categories the reference does not have, and the share of all rows in them."""
     current = people(seed=1)
     current["age"] = current["age"].where(current.index % 4 > 0)
     current["city"] = current["city"].where(current.index % 2 > 0).replace("Bonn", "Trier")
     age, _, city = verdict(current).columns
     assert (age.missing_rate, age.new_categories, age.drifted) == (0.25, 0, True)
     assert (city.missing_rate, city.new_categories, city.drifted) == (0.5, 1, True)
+    assert (age.new_category_rate, city.new_category_rate) == (0.0, (current["city"] == "Trier").mean())
+    assert 0.05 < city.new_category_rate < 0.15
 
 
 def absent(rows, share):
@@ -163,8 +165,10 @@ def test_reports_of_before_are_read():
     """A stored report without the fields that came later."""
     kept = verdict(people(seed=1)).to_dict()
     for column in (*kept["columns"], kept["prediction"]):
-        del column["missing_before"], column["value_effect"]
-    assert DriftReport.from_dict(kept).columns[0].missing_before is None
+        del column["missing_before"], column["value_effect"], column["new_category_rate"]
+    old = DriftReport.from_dict(kept)
+    assert (old.columns[0].missing_before, old.columns[0].new_category_rate) == (None, None)
+    assert old.frame()["new_category_rate"].isna().all()
 
 
 def test_the_prediction_stands_beside_the_features():
@@ -184,10 +188,9 @@ def test_a_period_drifts_from_its_share_on(share, drifted):
     assert report.drifted is drifted
 
 
-def test_a_limit_for_an_unknown_column_is_refused():
-    """A misspelt column under `drift.limits` is named with the nearest right one."""
-    with pytest.raises(CaseError, match=r"`cty`.*Did you mean `city`"):
-        verdict(people(), limits={"cty": 0.1})
+def test_a_limit_of_a_column_that_the_model_does_not_read_says_nothing():
+    """Names are checked where the case is loaded (tests/io/test_documents.py); a model may read fewer features, and the gate no predictions."""
+    assert verdict(people(seed=1), limits={"shoe": 9.0}) == verdict(people(seed=1))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,7 @@ def test_the_frame_has_one_row_for_each_column():
     """Features first, in their order, then the prediction."""
     frame = verdict(people(seed=1)).frame()
     expected = ["column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories"]
-    assert list(frame.columns) == list(COLUMNS) == expected
+    assert list(frame.columns) == list(COLUMNS) == [*expected, "new_category_rate"]
     assert frame["column"].tolist() == ["age", "pay", "city", "prediction"]
 
 
@@ -241,3 +244,10 @@ def test_raising_a_limit_or_lowering_the_level_never_makes_drift(shift, limit, m
     for stricter in (high, late):
         assert set(stricter.drifted_columns) <= set(low.drifted_columns)
         assert low.drifted or not stricter.drifted
+
+
+def test_the_looks_before_are_told():
+    """How many there were, and which raised an alarm; of many the last one."""
+    assert looks_before([("2024-02", False)]) == "Of 1 look before, none raised an alarm."
+    many = [(f"2024-{month:02d}", month > 3) for month in range(1, 13)]
+    assert looks_before(many) == "Of 12 looks before, 9 raised an alarm, the last in 2024-12."

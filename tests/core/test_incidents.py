@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.alerts import Alert, drift_alerts, quality_alerts, staleness_alerts
+from tasks.core.alerts import Alert, drift_alerts, period_alert, quality_alerts, staleness_alerts
 from tasks.core.findings import Finding
 from tasks.core.incidents import (
     answer,
     asked,
     incident_of,
+    looks_at_age,
+    mended,
     news,
     no_return,
     no_training,
@@ -37,6 +39,13 @@ class Record:
     def add(self, kind, body, version=1):
         self.events.append(Event(len(self.events) + 1, "2026-01-01T00:00:00+00:00", "loans", kind, version, body))
         return self.events[-1]
+
+    def mend(self):
+        """What the record itself has ended: keys."""
+        over = mended(self.events, 1)
+        for key, period in over:
+            self.add("resolved", {"key": key, "period": period})
+        return [key for key, _ in over]
 
     def look(self, period, *alerts, kinds=KINDS, version=1):
         """What a look adds: keys opened, and keys resolved."""
@@ -132,6 +141,33 @@ def test_the_same_look_twice_adds_nothing(looks):
         alerts = [Alert(kind, severity, f"2024-{month:02}", "Something.", subject=subject) for kind, severity, subject in found]
         ordered.look(f"2024-{month:02}", *alerts)
         assert {(one.kind, one.subject) for one in open_incidents(ordered.events, 1)} == {(kind, subject) for kind, _, subject in found}
+
+
+def test_what_is_wrong_with_one_period_by_itself_says_nothing_of_others():
+    """A refused month ends no incident of an earlier one, is said once however often it is refused, and is over when that month is scored
+    after it, by no other and by no older entry; labels that cannot be used, when they are held.
+    """
+    record = Record()
+    refused, unlike = period_alert("refused", "2024-04", ValueError("corrupt.")), Alert("data quality", "warning", "2024-03", "Many are beyond.")
+    record.add("served", {"period": "2024-04"})
+    record.look("2024-03", unlike, kinds=("data quality",))
+    for opened in (["v1 data quality: refused 2024-04"], []):
+        assert record.look("2024-04", refused, kinds=()) == (opened, [])
+        assert record.mend() == []
+    assert record.look("2024-05", kinds=("data quality",)) == ([], ["v1 data quality"])
+    record.add("served", {"period": "2024-05"})
+    record.add("served", {"period": "2024-04"}, version=2)
+    record.add("monitored", {"period": "2024-04"})
+    assert record.mend() == []
+    assert record.look("2024-03", period_alert("refused", "2024-03", ValueError("too.")), kinds=()) == (["v1 data quality: refused 2024-03"], [])
+    assert record.look("2024-04", period_alert("labels", "2024-04", ValueError("late.")), kinds=()) == (["v1 data quality: labels 2024-04"], [])
+    record.add("served", {"period": "2024-04"})
+    assert record.mend() == ["v1 data quality: refused 2024-04"]
+    record.add("monitored", {"period": "2024-04"})
+    assert record.mend() == ["v1 data quality: labels 2024-04"]
+    assert [one.key for one in open_incidents(record.events, 1)] == ["v1 data quality: refused 2024-03"]
+    assert record.look("2024-04", refused, kinds=()) == (["v1 data quality: refused 2024-04"], [])
+    assert record.mend() == []
 
 
 def test_rules_that_fit_are_added_up():
@@ -238,17 +274,46 @@ def test_staleness_beyond_twice_the_days_is_critical_and_off_unless_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("drifted", "prediction", "severity"), [(False, True, None), (True, None, "warning"), (True, False, "warning"), (True, True, "critical")]
+    ("drifted", "prediction", "severity"),
+    [(False, None, None), (False, False, None), (False, True, "warning"), (True, None, "warning"), (True, False, "warning"), (True, True, "critical")],
 )
 def test_drift_is_critical_when_the_predictions_move_too(drifted, prediction, severity):
-    """A period that has not drifted raises nothing; the reason names five columns and counts the rest."""
+    """A period that has not drifted raises nothing, unless its predictions have; the reason names five columns and counts the rest."""
     moved = None if prediction is None else {"effect": 0.51234, "limit": 0.1, "drifted": prediction}
     month = {"period": "2024-02", "drifted": drifted, "drifted_columns": list("abcdefg"), "share": 0.7, "prediction": moved}
     found = drift_alerts(month)
     assert [(alert.severity, alert.period) for alert in found] == ([(severity, "2024-02")] if severity else [])
-    if found:
+    if drifted:
         assert found[0].reason.startswith("a, b, c, d, e and 2 more drifted: 70 % of the features.")
         assert ("by 0.512 where 0.1 is the limit" in found[0].reason) == (severity == "critical")
+
+
+def test_predictions_that_drift_by_themselves_are_told():
+    """With the features that moved beside them, which are fewer than the case calls drift; or with none."""
+    month = {"period": "2024-02", "drifted": False, "drifted_columns": [], "share": 0.0, "prediction": {"effect": 0.6, "limit": 0.1, "drifted": True}}
+    [alone] = drift_alerts(month)
+    [beside] = drift_alerts({**month, "drifted_columns": ["income"], "share": 0.05})
+    assert alone.reason == "The predictions drifted, by 0.6 where 0.1 is the limit. No feature did."
+    assert beside.reason == "The predictions drifted, by 0.6 where 0.1 is the limit. income drifted: 5 % of the features, less than the case calls drift."
+
+
+def test_the_age_counts_from_the_newest_period_that_is_known():
+    """Of a version that has scored nothing: what was scored before it, or its training; a backfill makes it no older."""
+    record, today = Record(), dt.date(2024, 7, 20)
+    assert looks_at_age(record.events, 1, today, 45) == []
+    record.add("registered", {"periods": ["2024-02", "2024-03"]})
+    [(newest, kinds, [alert])] = looks_at_age(record.events, 1, today, 45)
+    assert (newest, kinds, alert.severity) == ("2024-03", ("staleness",), "critical")
+    assert alert.reason == "Version 1 has scored no period after 2024-03, which ended 111 days ago; 45 are allowed."
+    record.add("served", {"period": "2024-01"})
+    assert looks_at_age(record.events, 1, today, 45)[0][0] == "2024-03"
+    record.add("served", {"period": "2024-05"})
+    record.add("registered", {"periods": ["2024-04"]}, version=2)
+    [(newest, _, [alert])] = looks_at_age(record.events, 1, today, 45)
+    assert (newest, alert.reason) == ("2024-05", "The newest scored period, 2024-05, ended 50 days ago; 45 are allowed.")
+    [(newest, _, [alert])] = looks_at_age(record.events, 2, today, 45)
+    assert (newest, alert.severity) == ("2024-05", "warning")
+    assert looks_at_age(record.events, 2, dt.date(2024, 6, 10), 45) == [("2024-05", ("staleness",), ())]
 
 
 def test_the_data_of_a_period_raise_one_alert_a_column():

@@ -1,15 +1,19 @@
 """Production beside what was accepted: verdicts, broken limits and alerts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tasks.core.evaluation import evaluate
 from tasks.core.evidence import StoredReport, stored_report
+from tasks.core.intervals import Z
 from tasks.core.limits import Limit
 from tasks.core.suppression import publish
-from tasks.core.watch import watch
+from tasks.core.watch import ALPHA, watch
 
+MONTHS = 10
 METRICS = ["balanced_accuracy", "accuracy", "recall", "false_positive_rate", "selection_rate", "roc_auc"]
 
 
@@ -36,7 +40,7 @@ def accepted(table, **asked):
 
 
 def judged(reference, periods, limits=(), **more):
-    named = {f"{2023 + place // 12}-{place % 12 + 1:02d}": month for place, month in enumerate(periods)}
+    named = [(f"{2023 + place // 12}-{place % 12 + 1:02d}", month) for place, month in enumerate(periods)]
     asked = {"look": len(periods), "task": "binary", "primary": "balanced_accuracy", "min_support": 20} | more
     return watch(reference, named, limits=[Limit(**limit) for limit in limits], **asked)
 
@@ -107,6 +111,68 @@ def test_a_lasting_loss_after_a_quiet_time_is_found_with_its_beginning(reference
     assert overall.latest.high > overall.accepted.low
     assert overall.recent.high < overall.accepted.low
     assert "2023-10" <= overall.start <= "2024-03"
+
+
+def told(found, names=None):
+    """All that is judged, with other names for the periods that a sequence begins with."""
+    return [one.to_dict() | {"start": (names or {}).get(one.start, one.start)} for one in found.judged]
+
+
+def test_periods_stand_in_the_order_in_which_they_were_looked_at(reference):
+    """Labels of April and May came, then those of March, July and June: the same figures as of five months in a row. A sequence begins where
+    the first labels are and every later one keeps its part of the level, whatever dates the periods have.
+    """
+    generator = np.random.default_rng(21)
+    months = [rows(month(generator, n=1500, right=dict.fromkeys("ab", right))) for right in (0.85, 0.85, 0.8, 0.72, 0.72)]
+    dates, in_turn = ["2023-04", "2023-05", "2023-03", "2023-07", "2023-06"], [f"2023-0{place}" for place in range(1, 6)]
+    asked = {"task": "binary", "primary": "accuracy", "limits": [], "min_support": 20}
+    for number in range(1, 6):
+        late = watch(reference, list(zip(dates, months, strict=True))[:number], look=number, **asked)
+        assert told(late, dict(zip(dates, in_turn, strict=True))) == told(judged(reference, months[:number], primary="accuracy"))
+    overall = next(one for one in late.judged if (one.metric, one.cohort) == ("accuracy", "overall"))
+    assert (overall.verdict, overall.start, overall.since.rows) == ("worse", "2023-03", 7500)
+    assert "from the labels of 2023-03 on" in next(alert.reason for alert in late.alerts if alert.subject == "accuracy for overall")
+
+
+def test_a_corrected_period_keeps_its_place_and_the_look_spends_a_level_of_its_own(reference):
+    """What stands is as if the first labels had never been, but for the newest look, which is the third."""
+    generator = np.random.default_rng(22)
+    wrong, right, later = (rows(month(generator, right=dict.fromkeys("ab", share))) for share in (0.3, 0.8, 0.8))
+    asked = {"task": "binary", "primary": "accuracy", "limits": [], "min_support": 20}
+    corrected = watch(reference, [("2023-01", wrong), ("2023-02", later), ("2023-01", right)], look=3, **asked)
+    stands = watch(reference, [("2023-01", right), ("2023-02", later)], look=3, **asked)
+    assert [one.since for one in corrected.judged] == [one.since for one in stands.judged]
+    assert set(verdicts(corrected).values()) == {"as accepted"}
+    first = watch(reference, [("2023-01", right)], look=1, **asked)
+    wide, narrow = (next(one.latest for one in found.judged if one.metric == "accuracy") for found in (corrected, first))
+    assert wide.value == narrow.value
+    assert wide.low < narrow.low
+
+
+def test_labels_in_any_order_raise_no_more_false_alarms_than_are_allowed(monkeypatch):
+    """Models that are as good as accepted, months of unlike size whose labels come shuffled, of which one is looked at twice. Each cohort
+    stands for a life, and gets the whole level for the three views of production, on the side where a loss is.
+    """
+    monkeypatch.setattr("tasks.core.watch._levels", lambda keys: np.full(len(keys), 4 * ALPHA / 3))  # each view gets a quarter of it
+    generator, lives, rows_of = np.random.default_rng(23), 250, 10**6
+    cohorts = [f"life={number}" for number in range(lives)]
+
+    def stated(values, error):
+        return [
+            {"cohort": name, "metric": "mae", "value": value, "low": value - Z * error, "high": value + Z * error, "support": rows_of}
+            for name, value in zip(cohorts, values, strict=True)
+        ]
+
+    known = SimpleNamespace(frame=lambda: pd.DataFrame(stated(np.ones(lives), 1e-9)), cohorts_of=lambda _: ())
+    errors = generator.uniform(0.01, 0.1, MONTHS)
+    months = {f"2024-{place:02d}": stated(1 + error * generator.normal(size=lives), error) for place, error in enumerate(errors)}
+    order = [*generator.permutation(list(months)).tolist(), "2024-03"]
+    alarmed = set()
+    for look in range(1, len(order) + 1):
+        seen = [(name, months[name]) for name in order[:look]]
+        found = watch(known, seen, look=look, task="regression", primary="mae", limits=[], min_support=20)
+        alarmed |= {one.cohort for one in found.judged if one.verdict == "worse"}
+    assert 0 < len(alarmed) <= ALPHA * lives
 
 
 def test_too_few_rows_and_new_cohorts_are_insufficient_evidence_and_no_alarm(reference):

@@ -7,12 +7,14 @@ database. Before each run the home is put back as it was. Then twenty processes 
 Prints one JSON line a run.
 """
 
+import errno
 import importlib
 import json
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,16 +35,20 @@ CHANGES = ("insert", "update", "delete")
 
 
 class Killer:
-    """Kills this process at its Nth write."""
+    """Kills this process at its Nth write; or lets this one and all that follow fail as on a full disk."""
 
-    def __init__(self, at: int) -> None:
-        self.left, self.writes = at, list[str]()
+    def __init__(self, at: int, *, full: bool = False) -> None:
+        self.left, self.full, self.writes = at, full, list[str]()
 
     def write(self, what: str) -> None:
         self.writes.append(what)
         self.left -= 1
-        if self.left == 0:
+        if self.left == 0 and not self.full:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.left <= 0 and what.startswith(("statement", "commit")):
+            raise sa.exc.OperationalError(what, None, sqlite3.OperationalError("database or disk is full"))
+        if self.left <= 0 and not what.startswith("os.remove"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), what)
 
     def arm(self) -> None:
         def hook(event: str, arguments: tuple) -> None:

@@ -2,15 +2,17 @@
 
     python tests/flows/scoring_crashes.py CASE EVERY
 
-Kills at write 1, 1 + EVERY, ... until a run ends by itself. Then four processes score at once, as as many schedulers would, then with no
-room on the disk, and last with MLflow gone in the middle. Steps run as plain functions here: Prefect's part is tried on a real server
-in test_deployments. Prints one JSON line a run.
+Kills at write 1, 1 + EVERY, ... until a run ends by itself. Then four processes score at once, as as many schedulers would; then with no
+room on the disk, from the first write or a later one on; then with MLflow gone in the middle; last one is killed with half a run in MLflow.
+Steps run as plain functions here: Prefect's part is tried on a real server in test_deployments. Prints one JSON line a run.
 """
 
 import contextlib
 import importlib
 import json
+import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from typing import Any
@@ -59,12 +61,14 @@ def look() -> dict:
     served = [event for event in bench.ledger.events(CASE) if event.kind == "served"]
     runs = bench.runs.store.find(lambda client: client.search_runs([bench.runs.experiment(CASE)], max_results=1000))
     shown = Counter(tag.rpartition(".")[2] for run in runs for tag in run.data.tags if tag.startswith("equipoise.entry."))
+    whole = all(run.info.status == "FINISHED" and run.data.metrics for run in runs if any(tag.startswith("equipoise.entry.") for tag in run.data.tags))
     return {
         "served": [event.body["period"] for event in served],
         "predictions": [manifest.key for manifest in bench.store.list(CASE, "predictions")],
         "same": [event.body["predictions"] for event in served] == [manifest.digest for manifest in bench.store.list(CASE, "predictions")],
         "pages": len(bench.workspace.runs(CASE)),
         "runs": [shown[str(event.sequence)] for event in served],
+        "whole": whole,
         "incidents": [event.body["key"] for event in bench.ledger.events(CASE) if event.kind == "incident"],
         "errands": len(bench.ledger.errands(CASE)),
         "waste": len([path for path in HOME.rglob(".*") if path.is_file() and path.name.endswith(".tmp")]),
@@ -94,11 +98,14 @@ def crowd(size: int) -> dict:
     return {"statuses": at_once(size, work), **forked(look)[1]}
 
 
-def full() -> dict:
-    """No file may grow beyond 4 KB: the disk is full."""
+def full(at: int) -> dict:
+    """The disk is full: from write number `at` on all fail; with 0, no file may grow beyond 4 KB, which the kernel sees to."""
 
     def work() -> dict:
-        without_room()
+        if at:
+            Killer(at, full=True).arm()
+        else:
+            without_room()
         infer.fn(CASE)
         return {}
 
@@ -111,20 +118,32 @@ def without_mlflow() -> dict:
 
     def work() -> dict:
         runs = type(Workbench.open(CASE).runs)
-        before = runs.tagged
+        before = runs.showing
 
         def gone(*_: Any) -> None:
             raise UnavailableError("MLflow is away.", fix="Wait.")
 
-        runs.tagged = gone
+        runs.showing = gone
         try:
             with contextlib.suppress(UnavailableError):
                 infer.fn(CASE)
                 return {"complete": True}
         finally:
-            runs.tagged = before
+            runs.showing = before
         bench = Workbench.open(CASE)
         return {"complete": False, "waiting": [what for _, what in bench.ledger.errands(CASE)]}
+
+    status, told = forked(work)
+    return {"status": status, **told, **forked(look)[1]}
+
+
+def half() -> dict:
+    """Killed when MLflow has a run that says nothing yet."""
+
+    def work() -> dict:
+        type(Workbench.open(CASE).runs)._log = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        infer.fn(CASE)
+        return {}
 
     status, told = forked(work)
     return {"status": status, **told, **forked(look)[1]}
@@ -150,8 +169,10 @@ def main() -> None:
         told("killed", **run)
         at += EVERY
     told("crowd", **crowd(4))
-    told("full", **full())
+    for place in (0, *range(EVERY, run["writes"], 2 * EVERY)):
+        told("full", **full(place))
     told("without mlflow", **without_mlflow())
+    told("half", **half())
     shutil.rmtree(saved)
 
 

@@ -78,6 +78,16 @@ def test_mistake_exits_2_with_a_way_out_and_no_traceback(project, home, prefect,
     assert "Traceback" not in result.stdout + result.stderr
 
 
+def test_a_run_has_its_case_as_name_and_tag(project, home, prefect):
+    """Prefect's page finds what a command ran as it finds what a deployment ran."""
+    from prefect.client.orchestration import get_client
+
+    assert in_process("snapshot", "loans").returncode == 0
+    with get_client(sync_client=True) as client:
+        [run] = [run for run in client.read_flow_runs() if run.name == "snapshot loans" and "loans" in run.tags][-1:]
+    assert run.tags == ["loans"]
+
+
 def test_a_mistyped_case_ends_the_process_with_2(tmp_path):
     """As the tests of mistakes above, for the process that a user starts: its exit code is 2 and the nearest name is offered."""
     result = equipoise("snapshot", "bostom", environment={"EQUIPOISE_PROJECT": str(PROJECT), "EQUIPOISE_HOME": str(tmp_path)})

@@ -46,9 +46,9 @@ def served(project):
     for period in ("2024-02", "2024-03"):
         source, frame = bench.snapshot("features", period)
         scored = frame.assign(y_pred=fitted.candidate.predict(frame), y_score=fitted.candidate.predict_score(frame))
-        first = estimate_performance.fn(bench, production, period, lambda scored=scored: [scored.iloc[:100], scored.iloc[100:]])
-        assert estimate_performance.fn(bench, production, period, lambda scored=scored: [scored.iloc[:10]]) == first  # once made, it stands
         predictions = store.put_frame(scored[["row_id", "y_pred", "y_score"]])
+        first = estimate_performance.fn(bench, production, period, lambda scored=scored: [scored.iloc[:100], scored.iloc[100:]], predictions)
+        assert estimate_performance.fn(bench, production, period, lambda scored=scored: [scored.iloc[:10]], predictions) == first  # once made, it stands
         month = {"period": period, "rows": len(frame), "drifted": False, "drifted_columns": [], "share": 0.0, "prediction": None, "revision": 1}
         bench.ledger.append("loans", "served", 1, {**month, "snapshot": source.digest, "predictions": predictions})
     return bench
@@ -155,6 +155,35 @@ def test_corrected_and_partial_labels_are_monitored_anew(served):
     assert set(told[told["period"] == "2024-03"]["verdict"]) >= {"worse"}
 
 
+def test_looks_stand_in_the_order_of_the_record_and_each_spends_its_level(served):
+    """March's labels come before February's and are corrected later, February's are corrected and come back to what they were, and are then
+    corrected again: every look but the one that came back takes in all that the record has, and has a level of its own for the label's drift.
+    """
+    from tasks.core.evaluation import evaluate
+    from tasks.core.online import level
+    from tasks.core.suppression import publish
+    from tasks.monitoring import judge, labelled_predictions, record_monitored
+
+    def look(period, rows=None):
+        if rows:
+            relabel(served, period, whole[period].iloc[:rows])
+        labelled = labelled_predictions.fn(served, 1, period)
+        found = judge.fn(served, 1, labelled, publish(evaluate(labelled.table, **served.case.asked)))
+        assert record_monitored.fn(served, 1, found) is not None
+        return found.body
+
+    def behind(body):
+        return next(one["since"]["rows"] for one in body["judged"] if (one["cohort"], one["metric"]) == ("overall", "accuracy"))
+
+    whole = {period: served.snapshot("labels", period)[1] for period in ("2024-02", "2024-03")}
+    bodies = [look(*asked) for asked in (("2024-03",), ("2024-02",), ("2024-03", 300), ("2024-02", 400), ("2024-02", 600), ("2024-02", 500))]
+    assert bodies.pop(4) == bodies[1]
+    assert [body["look"] for body in bodies] == [1, 2, 3, 4, 5]
+    assert [behind(body) for body in bodies] == [600, 1200, 900, 700, 800]
+    alarms = [body["label_drift"]["alarm"] for body in bodies]
+    assert [body["label_drift"]["level"] for body in bodies] == [level(alarms[:number]) for number in range(5)]
+
+
 def test_late_labels_of_a_version_that_left_production_are_told_and_nothing_is_done(served):
     """Version 2 is in production when the labels come of what version 1 served: they are held against what was accepted of version 1, and
     though they are worse, no incident of them starts anything.
@@ -232,3 +261,45 @@ def test_rows_without_an_answer_are_counted_and_left_out(served):
     served.ledger.append("loans", "served", 1, body)
     labelled = labelled_predictions.fn(served, 1, "2024-02")
     assert (len(labelled.table), labelled.labelled, labelled.abstained, labelled.of) == (550, 600, 50, 600)
+
+
+def test_labels_of_one_period_that_are_corrupt_keep_no_other_waiting(served):
+    """The other month is held, the run fails and names the one that could not be, and an incident says so once; restored, the month is held
+    and the incident over. Labels of a version that left production are named as well, and are no incident.
+    """
+    from flows.monitor import monitor
+
+    def months():
+        return [(event.version, event.body["period"]) for event in served.ledger.events("loans") if event.kind == "monitored"]
+
+    def incidents(kind="incident"):
+        return [event.body["key"] for event in served.ledger.events("loans") if event.kind == kind]
+
+    [(part, _)] = served.store.parts(served.newest("labels", "2024-02")[0].digest)
+    path = served.store.path(part)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match="2024-02 of version 1"):
+        monitor("loans", "2024-02")
+    assert incidents() == []  # whoever asks for one period is told, and nobody else
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"Not held against their labels: 2024-02 of version 1: .*corrupt.*equipoise monitor loans"):
+            monitor("loans")
+    assert (months(), incidents(), incidents("resolved")) == ([(1, "2024-03")], ["v1 data quality: labels 2024-02"], [])
+    assert served.ledger.errands("loans") == []
+    path.write_bytes(whole)
+    assert [month["period"] for month in monitor("loans")["months"]] == ["2024-02"]
+    assert (incidents(), incidents("resolved")) == (["v1 data quality: labels 2024-02"],) * 2
+
+    [first] = [event for event in served.ledger.events("loans") if event.kind == "registered"]
+    served.ledger.append("loans", "registered", 2, first.body)
+    served.ledger.append("loans", "promoted", 2, {"previous": 1})
+    for period in ("2024-02", "2024-03"):
+        relabel(served, period, served.snapshot("labels", period)[1].iloc[:300])
+    served.store.path(served.newest("labels", "2024-02")[0].digest).unlink()
+    with pytest.raises(DataError, match=r"2024-02 of version 1: "):
+        monitor("loans")
+    assert months()[-1] == (1, "2024-03")
+    assert len(months()) == 3
+    assert len(incidents()) == 1

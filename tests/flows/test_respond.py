@@ -1,5 +1,6 @@
 """From an alert to what is done about it: one incident, one event, one answer of each kind, whatever stops in between."""
 
+import datetime as dt
 import threading
 import time
 import uuid
@@ -12,16 +13,18 @@ import yaml
 from typer.testing import CliRunner
 
 from flows import cli_operations
-from tasks.alerts import INCIDENT, RETRAIN, announce, raise_alerts, raise_recorded, refuse_stopped, resume_scoring
+from tasks.alerts import announce, raise_alerts, raise_recorded, raise_refused, raise_staleness
 from tasks.core.alerts import Alert
 from tasks.core.building import build
+from tasks.core.case import shift_period
 from tasks.core.digests import digest_bytes
-from tasks.core.errors import AccessError, DataError, UnavailableError
-from tasks.core.incidents import incident_of
+from tasks.core.errors import AccessError, DataError, IntegrityError, UnavailableError
+from tasks.core.incidents import INCIDENT, RETRAIN, incident_of
 from tasks.core.review import production_version
 from tasks.io import channels
 from tasks.io.models import dump
 from tasks.io.workbench import Workbench
+from tasks.responses import refuse_stopped, resume_scoring
 from tests.conftest import enrol, loans
 from tests.io.receiver import SECRET, receiving
 
@@ -280,3 +283,99 @@ def test_a_rule_rolls_back_once_and_only_from_the_version_it_is_about(project, m
     assert back.body["why"].endswith("accuracy fell.")
     assert bench.registry.alias("loans", "production") == 1
     assert respond("loans")["done"] == []
+
+
+def test_a_refused_correction_is_raised_once_until_that_month_is_scored(project):
+    """May was served; its correction is refused, again and again, while other months are looked at and other refusals come and go: one
+    incident each, whatever is looked at in between and in however many processes, and over once it is scored.
+    """
+    bench = monitoring(project, rules=[{"when": "data quality", "then": ["notify"]}])
+    serving(bench)
+    month = {"rows": 600, "drifted": False, "drifted_columns": [], "share": 0.0, "prediction": None}
+    unlike = asdict(Alert("data quality", "warning", "2024-03", "amount is outside in 90 of 600 rows.", "amount"))
+    for number, alerts in ((2, []), (3, [unlike]), (5, [])):
+        bench.ledger.append("loans", "served", 1, {**month, "period": f"2024-0{number}", "alerts": alerts})
+    error = IntegrityError("part 2 of 3 is corrupt.")
+
+    def refused():
+        return [body["key"] for body in entered(bench, "incident") if body["subject"].startswith("refused")]
+
+    for _ in range(3):
+        raise_refused(bench, 1, "2024-05", error)
+        raise_recorded(bench, 1)
+    assert refused() == ["v1 data quality: refused 2024-05"]
+    raise_refused(bench, 1, "2024-04", error)
+    assert refused() == ["v1 data quality: refused 2024-05", "v1 data quality: refused 2024-04"]
+    assert [body["key"] for body in entered(bench, "resolved")] == ["v1 data quality"]  # of March, by May's whole and clean rows
+    bench.ledger.append("loans", "served", 1, {**month, "period": "2024-05", "revision": 2, "alerts": []})
+    for _ in range(2):
+        raise_recorded(bench, 1)
+    assert [body["key"] for body in entered(bench, "resolved")] == ["v1 data quality", "v1 data quality: refused 2024-05"]
+    start = threading.Barrier(4)
+
+    def refuse(_):
+        own = Workbench.open("loans")
+        start.wait()
+        try:
+            return raise_refused.fn(own, 1, "2024-02", error)
+        finally:
+            own.ledger.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(refuse, range(4)))
+    assert refused()[2:] == ["v1 data quality: refused 2024-02"]
+    assert len(entered(bench, "resolved")) == 2
+    assert bench.ledger.errands("loans") == []
+
+
+def test_staleness_is_found_though_nothing_is_ever_scored(project):
+    """The schedule of `infer` is dead: the daily `respond` finds it by the clock and tells it once; the next period that is scored ends it. A
+    case that does not ask is not told.
+    """
+    from flows.respond import respond
+
+    bench = monitoring(project, rules=[{"when": "staleness", "then": ["notify"]}])
+    serving(bench)
+    raise_staleness(bench, 1)
+    assert respond("loans")["done"] == []
+    path = project / "configs/loans.yaml"
+    case = yaml.safe_load(path.read_text(encoding="utf-8"))
+    case["monitoring"]["stale_days"] = 45
+    path.write_text(yaml.safe_dump(case, sort_keys=False), encoding="utf-8")
+    bench = Workbench.open("loans")
+    assert [one["action"] for one in respond("loans")["done"]] == ["notify"]
+    assert respond("loans")["done"] == []
+    [body] = entered(bench, "incident")
+    assert (body["kind"], body["severity"], body["period"]) == ("staleness", "critical", "2024-01")
+    assert body["reason"].startswith("Version 1 has scored no period after 2024-01, which ended ")
+    bench.ledger.append("loans", "served", 1, {"period": "2024-02"})
+    assert respond("loans")["done"] == []
+    assert entered(bench, "resolved") == []
+    last = shift_period(f"{dt.datetime.now(dt.UTC):%Y-%m}", -1)
+    bench.ledger.append("loans", "served", 1, {"period": last})
+    for _ in range(2):
+        raise_staleness(bench, 1)
+    assert entered(bench, "resolved") == [{"key": "v1 staleness", "period": last}]
+    assert len(entered(bench, "incident")) == 1
+
+
+def test_a_channel_that_is_down_is_tried_again_with_one_artifact(project, receiver):
+    """Each try finds the artifact that the first one left, and leaves no other; one that would say more is left beside it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from flows.respond import respond
+
+    bench = monitoring(project, f"{receiver.url}/signed", rules=[{"when": "drift", "then": ["notify"]}])
+    serving(bench)
+    subject = uuid.uuid4().hex
+    raise_alerts(bench, 1, "2024-02", ["drift"], [Alert("drift", "warning", "2024-02", "It drifted.", subject=subject)])
+    receiver.answers = [403, 403]
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="was not delivered"):
+            respond("loans")
+    assert [one["action"] for one in respond("loans")["done"]] == ["notify"]
+    with get_client(sync_client=True) as client:
+        kept = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["loans-incident-3"])), limit=200)
+    assert len([artifact for artifact in kept if subject in artifact.data]) == 1
+    assert len(receiver.got) == 3

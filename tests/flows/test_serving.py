@@ -69,11 +69,69 @@ def test_a_corrected_month_is_scored_again_beside_what_was_served(production):
     assert drift["period"] == "2024-02"
 
 
+def test_a_correction_that_is_taken_back_is_the_last_word_again(production):
+    """The third revision has the bytes of the first: it is scored, as what stands now, and once."""
+    from flows.infer import infer
+    from flows.snapshot import snapshot
+
+    before = (production / "loans.csv").read_bytes()
+    infer("loans", "2024-02")
+    correct(production, "2024-02", income=lambda values: values + 30_000)
+    infer("loans", "2024-02")
+    (production / "loans.csv").write_bytes(before)
+    snapshot("loans", revise=True)
+    for _ in range(2):
+        infer("loans", "2024-02")
+    found = [(event.body["revision"], event.body["predictions"]) for event in served(Workbench.open("loans"))]
+    assert [revision for revision, _ in found] == [1, 2, 3]
+    assert found[0][1] == found[2][1] != found[1][1]
+
+
+def test_other_settings_after_a_run_that_died_are_no_conflict(production, monkeypatch):
+    """The predictions of a run that ended before its entry stand in the store; with what the case asks for now the month is scored, once."""
+    from flows import infer as module
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "measure_drift", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            module.infer("loans", "2024-02")
+    bench = Workbench.open("loans")
+    left = bench.store.find("loans", "predictions", "v1-2024-02")
+    case = production / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {abstain_below: 0.6}\n", encoding="utf-8")
+    for _ in range(2):
+        module.infer("loans", "2024-02")
+    [entry] = served(bench)
+    assert entry.body["abstained"] > 0
+    assert entry.body["predictions"] != left.digest
+
+
+def test_a_run_at_work_ends_where_it_is_stopped(production, monkeypatch):
+    """What a rule or a person decides while a run scores holds from the next month on."""
+    from flows import infer as module
+
+    serve = module.serve
+
+    def serve_and_stop(bench, production, due):
+        scored = serve(bench, production, due)
+        bench.ledger.append("loans", "stopped", 1, {"incident": 3, "by": "rule", "why": "Every prediction is late."})
+        return scored
+
+    monkeypatch.setattr(module, "serve", serve_and_stop)
+    assert [month["period"] for month in module.infer("loans")["months"]] == ["2024-02"]
+    bench = Workbench.open("loans")
+    assert [event.body["period"] for event in served(bench)] == ["2024-02"]
+    assert bench.ledger.errands("loans") == []
+
+
 def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, monkeypatch):
     """A part that is corrupt is named, nothing is scored, and an incident says so. With `corrupt_part: skip` the rest is scored and the month
-    is marked; while the part is lost nothing is added; restored, the whole month is scored once, and the record shows both.
+    is marked; while the part is lost nothing is added, and labels are held against the rest; restored, the whole month is scored once, the
+    record shows both, and all pages can be made anew from it.
     """
     from flows.infer import infer
+    from flows.monitor import monitor
+    from tasks.rebuilding import rebuild
 
     monkeypatch.setattr(Store, "put_parts", partialmethod(Store.put_parts, rows=200))
     correct(production, "2024-02", amount=lambda values: values + 0.01)
@@ -96,12 +154,19 @@ def test_a_lost_part_leaves_a_partial_month_that_is_completed_once(production, m
     [entry] = served(bench)
     assert (entry.body["rows"], len(entry.body["missing_parts"])) == (400, 1)
     assert rows(bench)["partial"] == "2024-02 lacks 1 part(s)"
+    [month] = monitor("loans")["months"]
+    assert (month["labelled"], month["rows"]) == (400, 400)
+    assert bench.ledger.errands("loans") == []
     bench.store.path(lost).write_bytes(whole)
     for _ in range(2):
         infer("loans", "2024-02")
     assert [(event.body["rows"], len(event.body["missing_parts"])) for event in served(bench)] == [(400, 1), (600, 0)]
     assert "partial" not in rows(bench)
     assert bench.store.find("loans", "predictions", "v1-2024-02-r2").rows == 600
+    pages = set(bench.workspace.runs("loans"))
+    bench.workspace.set_aside("loans")
+    assert rebuild.fn(bench) == len(pages)
+    assert set(bench.workspace.runs("loans")) == pages
 
 
 def test_while_mlflow_and_evidently_are_away_scoring_goes_on_and_the_rest_waits(production, monkeypatch):
@@ -118,7 +183,7 @@ def test_while_mlflow_and_evidently_are_away_scoring_goes_on_and_the_rest_waits(
     workspace = production / "home/evidently"
     workspace.write_text("A file is in the way.", encoding="utf-8")
     with monkeypatch.context() as patch:
-        for adapter, verb in ((Registry, "alias"), (Registry, "fetch_model"), (Registry, "version"), (Runs, "tagged"), (Runs, "log_child")):
+        for adapter, verb in ((Registry, "alias"), (Registry, "fetch_model"), (Registry, "version"), (Runs, "showing"), (Runs, "log_child")):
             patch.setattr(adapter, verb, away)
         with pytest.raises(UnavailableError, match=r"not all of it could be shown: evidently: .*; mlflow: .*equipoise infer loans"):
             infer("loans")
@@ -132,7 +197,7 @@ def test_while_mlflow_and_evidently_are_away_scoring_goes_on_and_the_rest_waits(
     assert len(served(bench)) == before
     assert bench.ledger.errands("loans") == []
     for event in served(bench):
-        assert bench.runs.tagged("loans", f"equipoise.entry.{event.sequence}", "shown")
+        assert bench.runs.showing("loans", event.sequence)
     experiment = bench.runs.experiment("loans")
     found = bench.runs.store.find(lambda client: client.search_runs([experiment], "attributes.run_name = 'infer 2024-02 to 2024-03'"))
     assert len(found) == 1
@@ -169,14 +234,16 @@ def test_a_refused_month_is_an_incident_and_those_before_it_stand(production):
         infer("loans")
     assert [event.body["period"] for event in served(bench)] == ["2024-02"]
     found = [event.body for event in bench.ledger.events("loans") if event.kind == "incident"]
-    assert [(one["period"], one["severity"]) for one in found if one["kind"] == "data quality" and one["subject"] == "refused"] == [("2024-03", "critical")]
+    assert [(one["period"], one["severity"]) for one in found if one["kind"] == "data quality" and "refused" in one["subject"]] == [("2024-03", "critical")]
+    assert bench.ledger.errands("loans") == []  # what came before it is shown
+    assert [event.body["rows"] for event in bench.ledger.events("loans") if event.kind == "metered" and event.body["flow"] == "infer"] == [600]
     assert bench.store.find("loans", "predictions", "v1-2024-03-r2") is None
 
 
 def test_a_case_that_was_stopped_is_not_scored_until_it_is_resumed(production):
     """The stop and the resumption are on record with their reasons."""
     from flows.infer import infer
-    from tasks.alerts import resume_scoring
+    from tasks.responses import resume_scoring
 
     bench = Workbench.open("loans")
     bench.ledger.append("loans", "stopped", 1, {"incident": 3, "by": "rule", "why": "Every prediction is late."})

@@ -16,6 +16,7 @@ from tasks.core.domain import Domain
 from tasks.core.drift import DriftReport
 from tasks.core.evaluation import evaluate
 from tasks.core.evidence import stored_report
+from tasks.core.online import level
 from tasks.core.suppression import publish
 from tasks.drift import measure_drift
 from tasks.io import references
@@ -57,6 +58,7 @@ def bench(project, monkeypatch):
     reference, _, answers = month(0)
     digest = store.put_frame(reference.assign(prediction=answers["y_score"]))
     ledger.append("loans", "registered", 1, {"inputs": kinds, "reference": digest})
+    alarms = []
     for period, revision, seed, shift in (("2024-02", 1, 1, 0.0), ("2024-03", 1, 2, 20_000.0), ("2024-03", 2, 3, 0.0)):
         features, labels, predictions = month(seed, shift)
         snapshot, answered = store.put_frame(features), store.put_frame(predictions)
@@ -64,7 +66,8 @@ def bench(project, monkeypatch):
         manifest = Manifest(stream="loans", kind="predictions", key=key, digest=answered, rows=240, schema={}, source="", created="", parent=snapshot)
         found = {"version": 1, "period": period, "reference": digest, "kinds": kinds, "predictions": store.record(manifest), "revision": revision}
         rows = features.assign(prediction=predictions["y_score"])
-        report, kept = measure_drift.fn(made, (lambda rows=rows: iter([rows[:100], rows[100:]])) if revision > 1 else rows, **found)
+        report, kept = measure_drift.fn(made, (lambda rows=rows: iter([rows[:100], rows[100:]])) if revision > 1 else rows, alarms=tuple(alarms), **found)
+        alarms.append(report.alarm)
         body = {"period": period, "revision": revision, "snapshot": snapshot, "predictions": answered, "drifted": report.drifted, "drift": kept}
         ledger.append("loans", "served", 1, body)
         if period == "2024-02":
@@ -145,6 +148,10 @@ def test_the_record_has_what_was_found_beside_the_verdict(bench):
     assert beside.domain.drivers[0].column == "income"
     assert {one.grouping for one in beside.cohorts.mix} == {"region"}
     assert DriftReport.from_dict(body["report"]).drifted_columns == ("income",)
-    assert bench.store.get_json(bench.store.find("loans", "drift", "v1-2024-03-r2").digest)["revision"] == 2
+    again = bench.store.get_json(bench.store.find("loans", "drift", "v1-2024-03-r2").digest)
+    assert again["revision"] == 2
+    assert again["earlier"] == [{"period": "2024-02", "alarm": False}, {"period": "2024-03", "alarm": True}]
+    assert again["report"]["level"] == level([False, True])
+    assert again["report"]["reason"].endswith("Of 2 looks before, 1 raised an alarm: 2024-03.")
     old = {name: body[name] for name in ("period", "version", "reference", "predictions", "report")}
     assert (beside_of(old).domain, beside_of(old).cohorts) == (None, None)

@@ -219,7 +219,8 @@ def _declaration(dossier: Dossier) -> Iterator[Part]:
 def _monitoring(dossier: Dossier) -> Iterator[Part]:
     drift, schedule = dossier.case.drift, dossier.case.schedule
     yield Text(
-        f"Each period (schedule {schedule.cron}, {schedule.timezone}) every feature is measured against the data that the version was accepted on, by "
+        f"In each period (looked for by the schedule {schedule.cron}, {schedule.timezone}) every feature is measured against the data that the "
+        "version was accepted on, by "
         f"{drift.numeric} and {drift.categorical}, limit {drift.limit:g}, and by a test corrected over features and periods (level 0.05); "
         f"from a share of {drift.share:g} on the period counts as drifted."
     )
