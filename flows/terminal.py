@@ -78,7 +78,7 @@ def session(title: str | None, *, case: str | None = None, libraries: tuple[str,
             from tasks.io.workbench import Workbench
 
             Workbench.open(case)
-        with contextlib.nullcontext() if libraries is None else _direct_runs(home, libraries, case):
+        with contextlib.nullcontext() if libraries is None else _direct_runs(home, libraries):
             yield home
     finally:
         log.removeHandler(handler)
@@ -97,21 +97,20 @@ class _Progress(logging.Handler):
 
 
 @contextlib.contextmanager
-def _direct_runs(home: Home, libraries: tuple[str, ...], case: str | None) -> Iterator[None]:
-    """Flows run in this process, with their case as a tag: their errors are shown once, by the command line, and not by Prefect's own console.
+def _direct_runs(home: Home, libraries: tuple[str, ...]) -> Iterator[None]:
+    """Flows run in this process: their errors are shown once, by the command line, and not by Prefect's own console.
 
     They need no heartbeat: only automations of deployments read it, and its thread delays each flow's end by up to a second.
     """
     if not debug:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from prefect import tags
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from tasks.io.warmup import warm_up
 
     line("   getting ready: " + ", ".join(["Prefect", *dict.fromkeys(library.split(".")[0] for library in libraries)]))
     warm_up(home, libraries)
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags(*([case] if case else [])):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
 

@@ -1,7 +1,6 @@
 """Step: measure a scored period against the reference its model was accepted on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -10,7 +9,7 @@ from tasks.core.case import Case
 from tasks.core.cohort_drift import compare_cohorts
 from tasks.core.digests import canonical_json
 from tasks.core.domain import tell_apart
-from tasks.core.drift import DriftReport, looks_before
+from tasks.core.drift import DriftReport
 from tasks.core.online import level
 from tasks.io.manifests import Manifest
 from tasks.io.references import Current, Reference
@@ -84,7 +83,6 @@ def _measured(against: Reference, current: Current, case: Case, level: float, ea
     """
     features = {name: kind for name, kind in against.kinds.items() if name != against.prediction}
     report = against.compare(current, case.drift, level)
-    report = replace(report, reason=f"{report.reason} {looks_before(earlier)}")
     domain = tell_apart(against.drawn, current.drawn, features)
     cohorts = None
     if against.cohorts is not None and current.cohorts is not None:

@@ -12,7 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from tasks.core.card import figure, plain, table
 from tasks.core.case import revision_key
 from tasks.core.comparison import Comparison
-from tasks.core.drift import DriftReport, p_text
+from tasks.core.drift import DriftReport, looks_told, p_text
 from tasks.core.examination import Examination
 from tasks.core.review import Event, turn_of
 from tasks.io import addresses
@@ -74,11 +74,12 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
     case, body = bench.case.case, event.body
     period, version = body["period"], event.version
     name = revision_key(period, body["revision"])
-    drift = DriftReport.from_dict(bench.store.get_json(body["drift"])["report"])
+    measured = bench.store.get_json(body["drift"])
+    drift = DriftReport.from_dict(measured["report"])
     frame = drift.frame()
     parts = [
         f"# {case} {period}: {'drifted' if drift.drifted else 'no drift'}",
-        f"{body['rows']:,} rows scored with version {version}. {plain(drift.reason)}",
+        f"{body['rows']:,} rows scored with version {version}. {plain(drift.reason)} {plain(looks_told(measured))}",
         *(["**The snapshot was corrected after it had been scored; this is its revision {}.**".format(body["revision"])] if body["revision"] > 1 else []),
         *([f"**{plain(notice)}**"] if notice else []),
         table(

@@ -147,16 +147,21 @@ def p_text(p_value: float) -> str:
 
 
 def looks_before(earlier: Sequence[tuple[str, bool]]) -> str:
-    """What a period's level rests on, for people: how many looks there were before, and which of them raised an alarm.
+    """What a period's level rests on, for people: how many looks there were before, and which of them found more than chance.
 
     >>> looks_before([]), looks_before([("2024-02", False), ("2024-03", True)])
-    ('It is the first look.', 'Of 2 looks before, 1 raised an alarm: 2024-03.')
+    ('It is the first look.', 'Of 2 looks before, 1 found more than chance: 2024-03.')
     """
     if not earlier:
         return "It is the first look."
     raised = [period for period, alarm in earlier if alarm]
     named = f": {', '.join(raised)}" if 0 < len(raised) <= NAMED else f", the last in {raised[-1]}" if raised else ""
-    return f"Of {len(earlier)} look{'s' if len(earlier) > 1 else ''} before, {len(raised) or 'none'} raised an alarm{named}."
+    return f"Of {len(earlier)} look{'s' if len(earlier) > 1 else ''} before, {len(raised) or 'none'} found more than chance{named}."
+
+
+def looks_told(body: Mapping[str, Any]) -> str:
+    """The same of a drift object; empty for an older one, which does not say it."""
+    return looks_before([(one["period"], one["alarm"]) for one in body["earlier"]]) if "earlier" in body else ""
 
 
 def rule(column: str, kind: Kind, drift: Drift) -> tuple[str, float]:

@@ -107,12 +107,15 @@ def _named(method: str) -> str:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a page shows beside the verdict: the rows of each side, and the cohorts and the domain classifier where they were asked."""
+    """What a page shows beside the verdict: the rows of each side, the cohorts and the domain classifier where they were asked, and which looks
+    were before.
+    """
 
     reference: Summary | None = None
     current: Summary | None = None
     domain: Domain | None = None
     cohorts: CohortsDrift | None = None
+    looks: str = ""
 
 
 def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport, beside: Beside = Beside()) -> "Snapshot":
@@ -151,7 +154,9 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport, b
         FIGURES.reset(token)
     rows = beside.current.rows if beside.current else drawn
     said = f"Data summary of {rows:,} rows" + (f"; the next table and the plots are of the {drawn:,} that are drawn" if drawn < rows else "")
-    return with_figures(page, _figures(found, rows, beside), below=[*_tables(beside), note(said), *_summary(beside), *stats])
+    return with_figures(
+        page, _figures(found, rows, beside), below=[*([note(beside.looks)] if beside.looks else []), *_tables(beside), note(said), *_summary(beside), *stats]
+    )
 
 
 def _figures(found: DriftReport, rows: int, beside: Beside) -> list[Figure]:

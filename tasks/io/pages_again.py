@@ -11,7 +11,7 @@ import pandas as pd
 
 from tasks.core.cohort_drift import CohortsDrift
 from tasks.core.domain import Domain
-from tasks.core.drift import DriftReport
+from tasks.core.drift import DriftReport, looks_told
 from tasks.core.errors import DataError
 from tasks.core.outcome import labelled_rows
 from tasks.core.report import COLUMNS
@@ -28,6 +28,7 @@ def beside_of(body: Mapping[str, Any]) -> Beside:
     return Beside(
         domain=Domain.from_dict(domain) if domain else None,
         cohorts=CohortsDrift.from_dict({**cohorts, "mix": body.get("mix") or []}) if cohorts else None,
+        looks=looks_told(body),
     )
 
 

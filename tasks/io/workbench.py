@@ -1,6 +1,5 @@
 """Opens what a case works with: its files, its stores and its servers' adapters, each made when first used."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Literal
@@ -24,13 +23,14 @@ if TYPE_CHECKING:
     from tasks.io.workspace import Workspace
 
 
-@dataclass(frozen=True)
 class Workbench:
-    """A case with its dataset and the adapters it needs."""
+    """A case with its dataset and the adapters it needs.
 
-    home: Home
-    case: Case
-    dataset: Dataset
+    No dataclass: into those that a step is given Prefect looks for results of other steps, here into every key of the case and its entry.
+    """
+
+    def __init__(self, home: Home, case: Case, dataset: Dataset) -> None:
+        self.home, self.case, self.dataset = home, case, dataset
 
     @classmethod
     def open(cls, case: str) -> "Workbench":

@@ -4,11 +4,10 @@
 
 Prefect's, MLflow's and Evidently's servers run in a temporary home, boston is in production, and the flow `infer` scores one new month of 506
 rows: drift, drawing, MLflow's run and the record included. Each month is scored by a process of its own, as a schedule does it, whose clock
-starts when its imports are over. Seconds, so that a busy or slower machine may miss the bound; a miss exits 1.
+starts when what the command gets ready beforehand, imports above all, is over. Seconds, so that a busy or slower machine may miss the bound; a miss exits 1.
 """
 
 import argparse
-import importlib
 import json
 import os
 import statistics
@@ -32,16 +31,16 @@ def emit(**line: Any) -> None:
 
 
 def measure(period: str) -> None:
-    """In a child: the seconds of the flow for one month, and the rows it scored."""
-    quiet_environment(Home.from_environment())
-    from flows.infer import infer
+    """In a child: the seconds of the flow for one month, and the rows it scored, made ready as `equipoise infer` does it."""
+    from flows import terminal
     from tasks.io.warmup import SCORING
 
-    for library in SCORING:
-        importlib.import_module(library)
-    began, spent = time.perf_counter(), time.process_time()
-    found = infer("boston", period)
-    seconds, spent = time.perf_counter() - began, time.process_time() - spent
+    with terminal.session(None, case="boston", libraries=SCORING):
+        from flows.infer import infer
+
+        began, spent = time.perf_counter(), time.process_time()
+        found = infer("boston", period)
+        seconds, spent = time.perf_counter() - began, time.process_time() - spent
     emit(period=period, seconds=seconds, processor_seconds=spent, rows=sum(month["rows"] for month in found["months"]))
 
 

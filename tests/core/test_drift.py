@@ -248,6 +248,6 @@ def test_raising_a_limit_or_lowering_the_level_never_makes_drift(shift, limit, m
 
 def test_the_looks_before_are_told():
     """How many there were, and which raised an alarm; of many the last one."""
-    assert looks_before([("2024-02", False)]) == "Of 1 look before, none raised an alarm."
+    assert looks_before([("2024-02", False)]) == "Of 1 look before, none found more than chance."
     many = [(f"2024-{month:02d}", month > 3) for month in range(1, 13)]
-    assert looks_before(many) == "Of 12 looks before, 9 raised an alarm, the last in 2024-12."
+    assert looks_before(many) == "Of 12 looks before, 9 found more than chance, the last in 2024-12."

@@ -169,7 +169,7 @@ def main() -> None:
         told("killed", **run)
         at += EVERY
     told("crowd", **crowd(4))
-    for place in (0, *range(EVERY, run["writes"], 2 * EVERY)):
+    for place in (0, *range(EVERY, run["writes"], EVERY)):
         told("full", **full(place))
     told("without mlflow", **without_mlflow())
     told("half", **half())

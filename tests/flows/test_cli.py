@@ -5,6 +5,7 @@ import getpass
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+import yaml
 
 from flows import cli
 from tasks.io.home import PROJECT
@@ -75,24 +77,6 @@ def test_mistake_exits_2_with_a_way_out_and_no_traceback(project, home, prefect,
     result = in_process(*arguments)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
-
-
-def test_a_run_has_its_case_as_name_and_tag(project, home, prefect):
-    """Prefect's page finds what a command ran as it finds what a deployment ran."""
-    from prefect.client.orchestration import get_client
-
-    assert in_process("snapshot", "loans").returncode == 0
-    with get_client(sync_client=True) as client:
-        [run] = [run for run in client.read_flow_runs() if run.name == "snapshot loans" and "loans" in run.tags][-1:]
-    assert run.tags == ["loans"]
-
-
-def test_a_mistyped_case_ends_the_process_with_2(tmp_path):
-    """As the tests of mistakes above, for the process that a user starts: its exit code is 2 and the nearest name is offered."""
-    result = equipoise("snapshot", "bostom", environment={"EQUIPOISE_PROJECT": str(PROJECT), "EQUIPOISE_HOME": str(tmp_path)})
-    assert result.returncode == 2, result.stderr
-    assert "There is no case `bostom`: no file configs/bostom.yaml. Did you mean `boston`?" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 
@@ -176,7 +160,16 @@ def test_what_does_not_answer_is_named_within_seconds(project, prefect, environm
 
 @pytest.mark.timeout(400)
 def test_demo_leaves_the_machine_alone(tmp_path):
-    """The whole demo opens no connection beyond loopback, with every test and CI marker taken out of the environment."""
+    """The whole demo opens no connection beyond loopback, with every test and CI marker taken out of the environment. Of boston's candidates
+    there are the first two and the one that is chosen, which saves half a minute.
+    """
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "catalog", project / "catalog")
+    (project / "configs").mkdir()
+    shipped = yaml.safe_load((PROJECT / "configs/boston.yaml").read_text(encoding="utf-8"))
+    (project / "configs/boston.yaml").write_text(yaml.safe_dump(shipped | {"candidates": shipped["candidates"][:3]}, sort_keys=False), encoding="utf-8")
+    (project / "data").mkdir()
+    (project / "data/raw").symlink_to(PROJECT / "data/raw")
     guard = tmp_path / "guard"
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(
@@ -198,7 +191,7 @@ def test_demo_leaves_the_machine_alone(tmp_path):
         encoding="utf-8",
     )
     clean = dict.fromkeys(("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "GX_ANALYTICS_ENABLED", "PREFECT_SERVER_ANALYTICS_ENABLED"), "")
-    environment = clean | {"PYTHONPATH": str(guard), "EQUIPOISE_HOME": str(tmp_path / "home"), "EQUIPOISE_PROJECT": str(PROJECT)}
+    environment = clean | {"PYTHONPATH": str(guard), "EQUIPOISE_HOME": str(tmp_path / "home"), "EQUIPOISE_PROJECT": str(project)}
     result = equipoise("demo", "--json", str(tmp_path / "summary.json"), environment=environment, timeout=390)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "escaped").exists(), (tmp_path / "escaped").read_text()

@@ -11,6 +11,7 @@ from tasks.io.documents import load_case
 from tasks.io.home import PROJECT, Home
 from tasks.io.servers import HOST, POOL, Services
 from tasks.io.workbench import Workbench
+from tasks.snapshots import take_snapshots
 from tests.conftest import loans, one_candidate
 from tests.io.test_servers import free_ports
 
@@ -158,8 +159,8 @@ def completed(services, deployment):
 
 @pytest.mark.timeout(900)
 def test_when_the_world_moves_a_version_is_trained_and_waits_for_review(served, project):
-    """`equipoise up` registers every deployment. A month comes in which those repay who did not before: its snapshot, scoring and labels
-    are runs that the worker makes. What follows starts by itself: an incident, the responses to it, and a training on that month, whose
+    """`equipoise up` registers every deployment. A month comes in which those repay who did not before: it is scored and held
+    against its labels by runs that the worker makes. What follows starts by itself: an incident, the responses to it, and a training on that month, whose
     version waits for a person. Production stays what it was.
     """
     from prefect.client.orchestration import get_client
@@ -179,9 +180,11 @@ def test_when_the_world_moves_a_version_is_trained_and_waits_for_review(served, 
     table = loans(MONTHS)
     table.loc[600:, "repaid"] = table.loc[600:, "repaid"].map({"yes": "no", "no": "yes"})
     table.to_csv(project / "loans.csv", index=False)
-    for flow in ("snapshot", "infer", "monitor"):
+    bench = Workbench.open("boston")
+    take_snapshots.fn(bench)
+    for flow in ("infer", "monitor"):
         completed(served, f"{flow}/boston")
-    bench, until = Workbench.open("boston"), time.monotonic() + 120
+    until = time.monotonic() + 120
     while len(versions := [event for event in bench.ledger.events("boston") if event.kind == "registered"]) < 2:
         assert time.monotonic() < until, (project / "home/logs/worker.log").read_text()
         time.sleep(0.5)

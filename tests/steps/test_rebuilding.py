@@ -152,6 +152,6 @@ def test_the_record_has_what_was_found_beside_the_verdict(bench):
     assert again["revision"] == 2
     assert again["earlier"] == [{"period": "2024-02", "alarm": False}, {"period": "2024-03", "alarm": True}]
     assert again["report"]["level"] == level([False, True])
-    assert again["report"]["reason"].endswith("Of 2 looks before, 1 raised an alarm: 2024-03.")
+    assert beside_of(again).looks == "Of 2 looks before, 1 found more than chance: 2024-03."
     old = {name: body[name] for name in ("period", "version", "reference", "predictions", "report")}
     assert (beside_of(old).domain, beside_of(old).cohorts) == (None, None)
