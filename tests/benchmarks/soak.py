@@ -4,8 +4,9 @@
 
 The case has as many simulated months as there are periods. `infer/boston` runs on an interval; four periods come when those before are on
 record. Each line is such a turn: seconds until all were scored; of the servers and the worker together, when they were: resident megabytes,
-open files, threads; and the most that the process of a flow's run held meanwhile. The last line holds the ends against the beginnings, where
-there are turns enough to tell them apart. Two hundred periods take about half an hour, most of it the start of each run's process.
+open files, threads, and what one process holds of connections and databases; and the most that the process of a flow's run held
+meanwhile. The last line holds the ends against the beginnings, where there are turns enough to tell them apart. Two hundred periods take
+about half an hour, most of it the start of each run's process.
 
 --kill: every second turn a process is killed with -9 while a run is between the first of the turn's periods and the last: by turns the
 flow, the worker, MLflow and Prefect's server; all but the flow are started again some seconds later. Each has to fall, which takes 32
@@ -48,6 +49,10 @@ GROWTH = 0.1
 """By which part of itself a figure may grow from the first turns to the last."""
 JUDGED = ("megabytes", "files", "threads", "megabytes of the flow", "files of the flow", "seconds of the flow")
 """What may not grow. How long a turn waits for its run is the schedule's; the servers are judged together, and told one by one."""
+POOLS = {"connections": 40, "handles of a database": 46}
+"""What one process may hold at any time of what is kept open to be used again. These pools fill as chance brings calls together, and then
+stay: Prefect's client opens 16 connections at most, and a worker has two; its server 15 to its database, with two handles each and, until
+SQLite may close it, one that is done with. They are not among the files."""
 VICTIMS = ("flow", "worker", "mlflow", "prefect")
 AWAY = 5
 """Seconds that a killed server stays away."""
@@ -102,15 +107,17 @@ def family(services: Any) -> list[tuple[str, psutil.Process]]:
 
 
 def weight(services: Any) -> dict[str, float]:
-    """What the processes hold now: together, and the memory and files of each family."""
+    """What the processes hold now: together, and the memory of each family."""
     total: Counter[str] = Counter()
     for name, process in family(services):
         with contextlib.suppress(psutil.Error):
             megabytes = process.memory_info().rss / 1e6
             total["megabytes"] += megabytes
             total[f"megabytes of {name}"] += megabytes
-            total["files"] += process.num_fds()
-            total[f"files of {name}"] += process.num_fds()
+            pools = Counter({"connections": len(process.net_connections("all"))})
+            pools["handles of a database"] = sum(".db" in Path(one.path).name for one in process.open_files())
+            total["files"] += process.num_fds() - pools.total()
+            total |= pools  # the most that one process holds
             total["threads"] += process.num_threads()
     return {name: round(value) for name, value in total.items()}
 
@@ -203,6 +210,7 @@ def soak(home: Home, services: Any, periods: int, *, kill: bool) -> None:
     more = {"killed": dict(Counter(fallen))} if kill else {}
     say(work=f"{periods} periods by schedule", periods=len(served), twice=twice, runs_in_mlflow=entries, status=told, growth=growth, **more)
     faults = [f"{victim} never fell" for victim in VICTIMS if kill and victim not in fallen]
+    faults += [f"more than {most} {name} in one process" for name, most in POOLS.items() if max(line[name] for line in lines) > most]
     faults += [f"{name} grew" for name in JUDGED if isinstance(growth, dict) and growth[name] > 1 + GROWTH]
     if twice or len(served) != periods or entries != {"1": periods} or "not shown yet" in told:
         faults.append("not each period was scored once and shown once")
