@@ -1,4 +1,4 @@
-"""Scores a case's due periods again and again in forked processes, killing each at its Nth write, and looks at what the next run leaves.
+"""Scores a period that is due again and again in forked processes, killing each at its Nth write, and looks at what the next run leaves.
 
     python tests/flows/scoring_crashes.py CASE EVERY
 
@@ -36,6 +36,7 @@ from tasks.io import emissions
 from tasks.io.workbench import Workbench
 from tests.flows.crashes import CASE, HOME, Killer, at_once, forked, without_room
 
+MONTH = "2024-02"
 LIBRARIES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "great_expectations")
 
 
@@ -56,7 +57,7 @@ def without_servers() -> None:
 
 def look() -> dict:
     """What there is of each period after the next run: entries, predictions, pages and runs, each of which must be there once."""
-    infer.fn(CASE)
+    infer.fn(CASE, MONTH)
     bench = Workbench.open(CASE)
     served = [event for event in bench.ledger.events(CASE) if event.kind == "served"]
     runs = bench.runs.store.find(lambda client: client.search_runs([bench.runs.experiment(CASE)], max_results=1000))
@@ -81,7 +82,7 @@ def crashed(at: int) -> dict:
     def work() -> dict:
         killer = Killer(at)
         killer.arm()
-        infer.fn(CASE)
+        infer.fn(CASE, MONTH)
         return {"writes": len(killer.writes)}
 
     status, told = forked(work)
@@ -92,7 +93,7 @@ def crowd(size: int) -> dict:
     """So many schedulers at once."""
 
     def work() -> int:
-        infer.fn(CASE)
+        infer.fn(CASE, MONTH)
         return 0
 
     return {"statuses": at_once(size, work), **forked(look)[1]}
@@ -106,7 +107,7 @@ def full(at: int) -> dict:
             Killer(at, full=True).arm()
         else:
             without_room()
-        infer.fn(CASE)
+        infer.fn(CASE, MONTH)
         return {}
 
     status, told = forked(work)
@@ -126,7 +127,7 @@ def without_mlflow() -> dict:
         runs.showing = gone
         try:
             with contextlib.suppress(UnavailableError):
-                infer.fn(CASE)
+                infer.fn(CASE, MONTH)
                 return {"complete": True}
         finally:
             runs.showing = before
@@ -142,7 +143,7 @@ def half() -> dict:
 
     def work() -> dict:
         type(Workbench.open(CASE).runs)._log = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-        infer.fn(CASE)
+        infer.fn(CASE, MONTH)
         return {}
 
     status, told = forked(work)
