@@ -15,7 +15,7 @@ from tasks.core.scoring import Scores
 from tasks.io.gatehouse import hold_gate, no_production, show_production, was_shown
 from tasks.io.manifests import Digest, Manifest
 from tasks.io.models import load
-from tasks.io.performances import is_due, served_periods, served_whole
+from tasks.io.performances import is_due, served, served_periods, served_whole
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -139,9 +139,9 @@ def due_periods(bench: Workbench, production: Production, asked: Asked = Asked()
     wanted = [period for period in taken if (asked.covers(period) if asked else period > max(production.periods))]
     if asked and not wanted:
         bench.newest("features", asked.first or asked.last or "")
-    served = served_whole(bench, production.version)
+    whole = served_whole(bench, production.version)
     newest = {period: bench.newest("features", period) for period in wanted}
-    return [Due(period, revision, source) for period, (source, revision) in newest.items() if is_due(served, period, revision)]
+    return [Due(period, revision, source) for period, (source, revision) in newest.items() if is_due(whole, period, revision)]
 
 
 def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
@@ -149,17 +149,12 @@ def served_months(bench: Workbench, version: int) -> list[dict[str, Any]]:
     return list(served_periods(bench, version).values())
 
 
-def _served(bench: Workbench, version: int) -> list[dict[str, Any]]:
-    """Every entry of a version's service, in the order of the record."""
-    return [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
-
-
 def alarms_before(bench: Workbench, version: int, due: Due, predictions: Digest) -> list[bool]:
     """Which looks at what a version served before these predictions raised an alarm of drift, in the order of the record. A correction is
     a look like any other: it has spent its share of the false alarms that are allowed.
     """
     looked = (due.period, due.revision, predictions)
-    earlier = takewhile(lambda body: (body["period"], body.get("revision", 1), body["predictions"]) != looked, _served(bench, version))
+    earlier = takewhile(lambda body: (body["period"], body.get("revision", 1), body["predictions"]) != looked, served(bench, version))
     return [bool(body.get("alarm", body["drifted"])) for body in earlier]
 
 
@@ -172,7 +167,7 @@ def keep_predictions(bench: Workbench, production: Production, due: Due, scores:
     known = bench.store.find(bench.case.case, "predictions", key)
     if known is not None and known.digest != scores.predictions:
         key += f"-{scores.predictions[7:19]}"
-    existed = bench.store.find(bench.case.case, "predictions", key) is not None
+        known = bench.store.find(bench.case.case, "predictions", key)
     manifest = bench.store.record(
         Manifest(
             stream=bench.case.case,
@@ -191,7 +186,7 @@ def keep_predictions(bench: Workbench, production: Production, due: Due, scores:
         say(f"{due.period}: rows of cohorts that fitting did not show take the documented fallback: {named}")
     told = f", {scores.abstained:,} without an answer" if scores.abstained else ""
     told += f", {len(scores.left_out)} part(s) left out" if scores.left_out else ""
-    say(f"scored {due.period}: {scores.rows:,} rows with version {production.version}{told}" + (" (already stored)" if existed else ""))
+    say(f"scored {due.period}: {scores.rows:,} rows with version {production.version}{told}" + (" (already stored)" if known is not None else ""))
     return manifest
 
 
@@ -208,8 +203,8 @@ def record_served(bench: Workbench, production: Production, due: Due, prediction
     body = {**month, "revision": due.revision, "snapshot": due.source.digest, "predictions": predictions.digest, "flow_run": runtime.flow_run.id}
 
     def there(events: Sequence[Event]) -> bool:
-        served = [event.body for event in events if event.kind == "served" and event.version == production.version]
-        return any((one["period"], one["predictions"], one.get("revision", 1)) == (due.period, predictions.digest, due.revision) for one in served)
+        own = [event.body for event in events if event.kind == "served" and event.version == production.version]
+        return any((one["period"], one["predictions"], one.get("revision", 1)) == (due.period, predictions.digest, due.revision) for one in own)
 
     return bench.ledger.append_unless(bench.case.case, "served", production.version, body, there, errands=ERRANDS) is not None
 

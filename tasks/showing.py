@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tasks.core.carbon import budget
@@ -32,20 +32,21 @@ def show_served(bench: Workbench, *, unmetered: bool = False) -> list[str]:
 
 def _show(bench: Workbench, unmetered: bool) -> list[str]:
     """What one view cannot show keeps neither the other from its own, nor, where it is a matter of that entry, the rest."""
-    waiting = []
-    errands = bench.ledger.errands(bench.case.case)
-    views = {"evidently": [[event] for event, where in errands if where == "evidently"]}
-    views["mlflow"] = _runs([event for event, where in errands if where == "mlflow"])
+    errands, waiting = bench.ledger.errands(bench.case.case), list[str]()
     used = {event.body["flow_run"]: event.body for event in bench.ledger.events(bench.case.case) if event.kind == "metered"}
-    for what, groups in views.items():
+    pages = [[event] for event, where in errands if where == "evidently"]
+    runs = _runs([event for event, where in errands if where == "mlflow"])
+    views: dict[str, tuple[list[list[Event]], Callable[[list[Event]], object]]] = {
+        "evidently": (pages, lambda events: DRAW[events[0].kind](bench, events[0])),
+        "mlflow": (
+            [events for events in runs if unmetered or events[0].body.get("flow_run") in used],
+            lambda events: _log(bench, events, used.get(events[0].body.get("flow_run"), {})),
+        ),
+    }
+    for what, (groups, show) in views.items():
         for events in groups:
             try:
-                if what == "evidently":
-                    DRAW[events[0].kind](bench, events[0])
-                elif (run := events[0].body.get("flow_run")) in used or unmetered:
-                    _log(bench, events, used.get(run, {}))
-                else:
-                    continue
+                show(events)
             except UnavailableError as error:
                 waiting.append(f"{what}: {error}")
                 say(f"{what} is not there: what is on record waits to be shown")
@@ -53,9 +54,9 @@ def _show(bench: Workbench, unmetered: bool) -> list[str]:
             except (DataError, IntegrityError) as error:
                 waiting.append(f"{what}, entry {events[0].sequence}: {error}")
                 say(f"entry {events[0].sequence} cannot be shown in {what}: {error}")
-                continue
-            for event in events:
-                bench.ledger.done(event, what)
+            else:
+                for event in events:
+                    bench.ledger.done(event, what)
     return waiting
 
 

@@ -21,21 +21,25 @@ COLUMNS = (
 )
 
 
+def served(bench: Workbench, version: int) -> list[dict[str, Any]]:
+    """Every entry of a version's service, in the order of the record."""
+    return [event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
+
+
 def served_periods(bench: Workbench, version: int) -> dict[str, dict[str, Any]]:
     """The record's last word on each period that a version served, oldest period first."""
-    served = {str(event.body["period"]): event.body for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version}
-    return {period: served[period] for period in sorted(served)}
+    last = {str(body["period"]): body for body in served(bench, version)}
+    return {period: last[period] for period in sorted(last)}
 
 
 def served_whole(bench: Workbench, version: int) -> dict[str, dict[str, Any]]:
-    """The same, of entries that lack no part of their period."""
-    events = [event for event in bench.ledger.events(bench.case.case) if event.kind == "served" and event.version == version]
-    return {str(event.body["period"]): event.body for event in events if not event.body.get("missing_parts")}
+    """The last entry of each period that lacks no part of it."""
+    return {str(body["period"]): body for body in served(bench, version) if not body.get("missing_parts")}
 
 
-def is_due(served: Mapping[str, Mapping[str, Any]], period: str, revision: int) -> bool:
-    """Whether a period has yet to be scored as its snapshot is now, by its revision; `served`: what `served_whole` tells of a version."""
-    return period not in served or served[period].get("revision", 1) != revision
+def is_due(whole: Mapping[str, Mapping[str, Any]], period: str, revision: int) -> bool:
+    """Whether a period has yet to be scored as its snapshot is now, by its revision; `whole`: what `served_whole` tells of a version."""
+    return period not in whole or whole[period].get("revision", 1) != revision
 
 
 def monitored(bench: Workbench, version: int) -> list[Event]:
@@ -97,10 +101,10 @@ def history(bench: Workbench, version: int) -> pd.DataFrame:
     """
     entries = newest_by_period(monitored(bench, version))
     rows: list[dict[str, Any]] = []
-    for period, served in served_periods(bench, version).items():
+    for period, last in served_periods(bench, version).items():
         if period in entries:
             rows += _rows_with_labels(period, bench.store.get_json(entries[period].body["performance"]))
-        elif (estimates := estimates_of(bench, version, period, served["predictions"])) is not None:
+        elif (estimates := estimates_of(bench, version, period, last["predictions"])) is not None:
             rows += [{"period": period, **_named(one, "estimate"), "rows": one["n"]} for one in records(estimates)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
