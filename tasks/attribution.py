@@ -60,7 +60,7 @@ def log_attribution(bench: Workbench, found: Attribution, periods: Sequence[str]
             "attribution",
             params={"periods": f"{periods[0]} to {periods[-1]}", "seeds": ", ".join(map(str, found.seeds))},
             metrics={_name(row): row["delta"] for row in main} | {"emissions_kg": emissions.kg, "energy_kwh": emissions.kwh},
-            tags=flow_run() | {"equipoise.case": bench.case.case, "equipoise.emissions_method": emissions.method, "equipoise.emissions_note": emissions.note},
+            tags={**flow_run(), **emissions.tags, "equipoise.case": bench.case.case},
             artifacts={"reports/attribution.json": json_bytes(found.to_dict()), "reports/attribution.csv": found.table.to_csv(index=False).encode()},
         )
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import getpass
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io  # noqa: F401  # before all that would make its own start slow, see tasks.io.warmup
 import yaml
 from hypothesis import settings
 
@@ -22,6 +24,7 @@ settings.register_profile("suite", max_examples=25, deadline=None)  # a busy mac
 settings.load_profile("suite")
 os.environ.update(QUIET)  # before any test imports a library that reads it
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+gc.set_threshold(50_000)  # instead of 700: a worker of the run soon holds a million objects of modules, which Python would search again and again
 
 
 LONG = ("test_access", "test_deployments", "test_servers", "test_faults", "test_cli", "test_scoring", "test_evaluate", "test_story")

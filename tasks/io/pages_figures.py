@@ -59,6 +59,8 @@ def with_figures(snapshot: "Snapshot", figures: Iterable[Figure], above: Sequenc
     from evidently.core.report import Snapshot
 
     model = snapshot.to_snapshot_model()
+    for one in model.metric_results.values():
+        one.widget = []  # the page has it below, and a second copy would make each file twice as long
     for figure in figures:
         if not isfinite(figure.value):
             continue

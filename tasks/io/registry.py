@@ -48,6 +48,7 @@ class Version:
     description: str
     aliases: tuple[str, ...]
     created: dt.datetime
+    source: str
 
 
 class Registry:
@@ -112,9 +113,7 @@ class Registry:
 
         Raises IntegrityError when the file is gone, lies outside `artifact_root` or has another digest.
         """
-        self.version(name, version)
-        source = self.store.find(lambda client: client.get_model_version_download_uri(name, str(version)))
-        place = self._place(source or "nowhere", name, version)
+        place = self._place(self.version(name, version).source or "nowhere", name, version)
         try:
             content = place.read_bytes()
         except FileNotFoundError as error:
@@ -239,7 +238,7 @@ def _write_folder(folder: Path, logged: Any, content: bytes, inputs: Mapping[str
 
 def _version(entry: Any, aliases: Sequence[str]) -> Version:
     created = dt.datetime.fromtimestamp(entry.creation_timestamp / 1000, tz=dt.UTC)
-    return Version(int(entry.version), entry.run_id or None, dict(entry.tags), entry.description or "", tuple(sorted(aliases)), created)
+    return Version(int(entry.version), entry.run_id or None, dict(entry.tags), entry.description or "", tuple(sorted(aliases)), created, entry.source or "")
 
 
 def _short(description: str) -> str:

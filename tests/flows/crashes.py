@@ -8,6 +8,7 @@ Prints one JSON line a run.
 """
 
 import errno
+import gc
 import importlib
 import json
 import os
@@ -16,7 +17,8 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,8 @@ def forked(work) -> tuple[int, dict]:
         except EquipoiseError as error:
             os.write(write, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
             status = 2
+        except Exception:  # noqa: BLE001  # what the process would have said, had it ended by itself
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(write)
@@ -168,10 +172,16 @@ def full() -> dict:
     return {"status": status, **told, **forked(look)[1]}
 
 
+def ready_to_fork(libraries: Iterable[str]) -> None:
+    """Import what every fork needs, which would take each seconds, and spare them the search for garbage in it."""
+    for library in libraries:
+        importlib.import_module(library)
+    gc.freeze()
+
+
 def main() -> None:
     """Every run of one scenario."""
-    for library in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "sklearn.linear_model"):
-        importlib.import_module(library)  # once, before the forks: a process that begins anew would take seconds for them
+    ready_to_fork(("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "sklearn.linear_model"))
     saved = HOME.with_name("home-before")
     shutil.copytree(HOME, saved)
 

@@ -8,7 +8,6 @@ Steps run as plain functions here: Prefect's part is tried on a real server in t
 """
 
 import contextlib
-import importlib
 import json
 import os
 import shutil
@@ -33,11 +32,13 @@ from flows.infer import infer
 from tasks import alerts, reports
 from tasks.core.errors import UnavailableError
 from tasks.io import emissions
+from tasks.io.durable import written
+from tasks.io.warmup import SCORING
 from tasks.io.workbench import Workbench
-from tests.flows.crashes import CASE, HOME, Killer, at_once, forked, without_room
+from tests.flows.crashes import CASE, HOME, Killer, at_once, forked, ready_to_fork, without_room
 
 MONTH = "2024-02"
-LIBRARIES = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "skops.io", "great_expectations")
+LIBRARIES = (*SCORING, "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "evidently.presets")
 
 
 def without_servers() -> None:
@@ -46,7 +47,7 @@ def without_servers() -> None:
     """
 
     def leave(*_: Any, key: str, **__: Any) -> None:
-        with (HOME / "artifacts.txt").open("a") as file:
+        with written(HOME), (HOME / "artifacts.txt").open("a") as file:
             file.write(f"{key}\n")
 
     emissions._started = lambda *_: (None, "not measured here")
@@ -161,8 +162,7 @@ def main() -> None:
         shutil.rmtree(HOME)
         shutil.copytree(saved, HOME)
 
-    for library in LIBRARIES:
-        importlib.import_module(library)  # once, before the forks
+    ready_to_fork(LIBRARIES)
     at, status = 1, -9
     while status == -9:
         run = crashed(at)

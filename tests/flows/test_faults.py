@@ -103,7 +103,7 @@ def test_whatever_stops_scoring_leaves_one_result_a_period(one_version):
     full = [run for run in found if run["scenario"] == "full"]
     assert len(full) > 1
     for run in full:
-        assert run["status"] == 2, run
+        assert run["status"] == 2, f"{run}\n{done.stderr[-9000:]}"
         assert run["error"].startswith("UnavailableError")
     [half] = [run for run in found if run["scenario"] == "half"]
     assert half["status"] == -9
