@@ -271,6 +271,9 @@ def test_evidently_reads_what_was_recorded(tmp_path, measured):
     assert run.timestamp == dt.datetime(2024, 5, 1)  # noqa: DTZ001 (the page shows naive dates as they are)
     assert run.metadata | {"verdict": ""} == {"period": "2024-05", "model version": "7", "drifted features": "age", "verdict": "", "predictions": "abc"}
     assert run.tags == ["drifted"]
+    kept = json.loads((tmp_path / str(project.id) / "snapshots" / f"{recorded.run}.json").read_text())
+    assert '"name": "current"' in json.dumps(kept["widgets"])  # plots are kept once, on the page
+    assert [one["widget"] for one in kept["metric_results"].values() if one["widget"]] == []
 
 
 def dashboard_of(path, case="boston"):
