@@ -47,13 +47,14 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
     bench, asked = Workbench.open(case), asked_range(period, first, last)
     refuse_stopped(bench)
     production = find_production(bench)
-    waited = wait_for_cleaner_power(bench, "infer") if due_periods(bench, production, asked) else None
+    found = due_periods(bench, production, asked)
+    waited = wait_for_cleaner_power(bench, "infer") if found else None
     if waited is not None and waited.seconds:
         refuse_stopped(bench)
         production = find_production(bench)
+        found = due_periods(bench, production, asked)
     version, scored = production.version, dict[str, int]()
     refused: DataError | IntegrityError | None = None
-    found = due_periods(bench, production, asked)
     with track(country=bench.case.carbon.country, name="infer") as meter:
         for number, due in enumerate(found, start=1):
             with lease(bench.ledger, case, f"infer {due.period}") as held:

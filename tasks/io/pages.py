@@ -125,7 +125,6 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport, b
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import DriftedColumnsCount, ValueDrift
-    from evidently.presets import DatasetStats
 
     _register()
     shown = {safe_text(one.column): one for one in found.shown}
@@ -149,14 +148,12 @@ def report(current: pd.DataFrame, reference: pd.DataFrame, found: DriftReport, b
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its own divisions by zero and deprecations
             page = Report(metrics, include_tests=True).run(*sides)
-            stats = Report([DatasetStats()]).run(*sides).to_snapshot_model().widgets
     finally:
         FIGURES.reset(token)
     rows = beside.current.rows if beside.current else drawn
-    said = f"Data summary of {rows:,} rows" + (f"; the next table and the plots are of the {drawn:,} that are drawn" if drawn < rows else "")
-    return with_figures(
-        page, _figures(found, rows, beside), below=[*([note(beside.looks)] if beside.looks else []), *_tables(beside), note(said), *_summary(beside), *stats]
-    )
+    said = f"Data summary of {rows:,} rows" + (f"; the plots are of the {drawn:,} that are drawn" if drawn < rows else "")
+    below = [*([note(beside.looks)] if beside.looks else []), *_tables(beside), note(said), *_summary(beside)]
+    return with_figures(page, _figures(found, rows, beside), below=below)
 
 
 def _figures(found: DriftReport, rows: int, beside: Beside) -> list[Figure]:

@@ -1,5 +1,6 @@
 """prefect.yaml: every deployment loads, says what its case says, and runs on a real server."""
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from tasks.io.home import PROJECT, Home
 from tasks.io.servers import HOST, POOL, Services
 from tasks.io.workbench import Workbench
 from tasks.snapshots import take_snapshots
-from tests.conftest import loans, one_candidate
+from tests.conftest import loans, one_candidate, prefect_tables
 from tests.io.test_servers import free_ports
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -118,7 +119,7 @@ def test_runs_that_would_meet_wait_for_each_other():
 
 
 @pytest.fixture
-def served(project, home, prefect, monkeypatch):
+def served(project, home, prefect, monkeypatch, tmp_path_factory):
     """A server, its worker and every deployment, for a `boston` that is the case `loans`, with version 1 in production. MLflow's and
     Evidently's servers have no part in it: files stand in for them. What runs in this process runs on the session's Prefect server,
     since Prefect's sender of events stays with the first server it has known; of the other one this process is but a client.
@@ -143,6 +144,8 @@ def served(project, home, prefect, monkeypatch):
     monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # instead of 10: a worker looks for work once a second
     monkeypatch.setattr(Services, "_evidently", evidently_of_files)
     monkeypatch.setattr(Services, "_mlflow", mlflow_of_files)
+    (home / "prefect").mkdir(exist_ok=True)
+    shutil.copy(prefect_tables(tmp_path_factory), home / "prefect/prefect.db")
     with Services(Home(root=home, project=project), free_ports()) as services:
         services.start()
         with temporary_settings({PREFECT_API_URL: services.environment["PREFECT_API_URL"]}):
