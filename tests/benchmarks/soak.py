@@ -107,7 +107,7 @@ def family(services: Any) -> list[tuple[str, psutil.Process]]:
 
 
 def weight(services: Any) -> dict[str, float]:
-    """What the processes hold now: together, and the memory of each family."""
+    """What the processes hold now: together, and the memory and threads of each family."""
     total: Counter[str] = Counter()
     for name, process in family(services):
         with contextlib.suppress(psutil.Error):
@@ -119,6 +119,7 @@ def weight(services: Any) -> dict[str, float]:
             total["files"] += process.num_fds() - pools.total()
             total |= pools  # the most that one process holds
             total["threads"] += process.num_threads()
+            total[f"threads of {name}"] += process.num_threads()
     return {name: round(value) for name, value in total.items()}
 
 
