@@ -1,4 +1,4 @@
-"""Scores a period that is due again and again in forked processes, killing each at its Nth write, and looks at what the next run leaves.
+"""Scores a case's due periods again and again in forked processes, killing each at its Nth write, and looks at what the next run leaves.
 
     python tests/flows/scoring_crashes.py CASE EVERY
 
@@ -37,7 +37,6 @@ from tasks.io.warmup import SCORING
 from tasks.io.workbench import Workbench
 from tests.flows.crashes import CASE, HOME, Killer, at_once, forked, ready_to_fork, without_room
 
-MONTH = "2024-02"
 LIBRARIES = (*SCORING, "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "evidently.presets")
 
 
@@ -58,7 +57,7 @@ def without_servers() -> None:
 
 def look() -> dict:
     """What there is of each period after the next run: entries, predictions, pages and runs, each of which must be there once."""
-    infer.fn(CASE, MONTH)
+    infer.fn(CASE)
     bench = Workbench.open(CASE)
     served = [event for event in bench.ledger.events(CASE) if event.kind == "served"]
     runs = bench.runs.store.find(lambda client: client.search_runs([bench.runs.experiment(CASE)], max_results=1000))
@@ -83,7 +82,7 @@ def crashed(at: int) -> dict:
     def work() -> dict:
         killer = Killer(at)
         killer.arm()
-        infer.fn(CASE, MONTH)
+        infer.fn(CASE)
         return {"writes": len(killer.writes)}
 
     status, told = forked(work)
@@ -94,7 +93,7 @@ def crowd(size: int) -> dict:
     """So many schedulers at once."""
 
     def work() -> int:
-        infer.fn(CASE, MONTH)
+        infer.fn(CASE)
         return 0
 
     return {"statuses": at_once(size, work), **forked(look)[1]}
@@ -108,7 +107,7 @@ def full(at: int) -> dict:
             Killer(at, full=True).arm()
         else:
             without_room()
-        infer.fn(CASE, MONTH)
+        infer.fn(CASE)
         return {}
 
     status, told = forked(work)
@@ -128,7 +127,7 @@ def without_mlflow() -> dict:
         runs.showing = gone
         try:
             with contextlib.suppress(UnavailableError):
-                infer.fn(CASE, MONTH)
+                infer.fn(CASE)
                 return {"complete": True}
         finally:
             runs.showing = before
@@ -144,7 +143,7 @@ def half() -> dict:
 
     def work() -> dict:
         type(Workbench.open(CASE).runs)._log = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-        infer.fn(CASE, MONTH)
+        infer.fn(CASE)
         return {}
 
     status, told = forked(work)

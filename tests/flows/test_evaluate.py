@@ -61,16 +61,17 @@ def test_a_report_goes_to_mlflow_and_prefect(parts):
     assert {artifact.key for artifact in left} >= {"evaluation-parts", "evaluation-parts-cohorts", "evaluation-parts-slices", "evaluation-parts-mlflow"}
 
 
-@pytest.mark.filterwarnings("default")  # the engine's own
-def test_parts_folded_anywhere_give_the_same_report(parts):
-    """Parts folded on a local Dask cluster add up to the report of one process, bit for bit. (Engines are started by one function, and
-    tests/steps/test_scoring.py starts all of them.)
+@pytest.mark.parametrize("engine", ["threads", "dask"])
+@pytest.mark.filterwarnings("default")  # the engines' own
+def test_parts_folded_anywhere_give_the_same_report(parts, engine):
+    """Parts folded on threads and on a local Dask cluster add up to the report of one process, bit for bit. (Engines are started by one function;
+    tests/steps/test_scoring.py starts all of them, Ray too, which takes half a minute.)
     """
-    pytest.importorskip("prefect_dask")
+    pytest.importorskip({"threads": "prefect", "dask": "prefect_dask"}[engine])
     from flows.evaluate import evaluate
 
     metrics = ["accuracy", "recall", "roc_auc", "log_loss", "average_precision"]
-    found = evaluate(str(parts), "binary", metrics=metrics, engine="dask", **COHORTS)
+    found = evaluate(str(parts), "binary", metrics=metrics, engine=engine, **COHORTS)
     assert same_rows(found, publish(evaluate_table(parts, task="binary", metrics=metrics, **COHORTS)).to_dict())
 
 
