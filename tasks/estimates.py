@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.core.digests import digest_of
 from tasks.core.documents.content import figure
 from tasks.core.errors import DataError
 from tasks.core.estimation import Calibrated, Losses, bounded
@@ -44,6 +45,7 @@ def estimate_performance(bench: Workbench, production: Any, period: str, rows: C
     return kept
 
 
+SPREAD = "spread"
 _fitted: dict[tuple[str, str], Calibrated | Losses] = {}
 """The estimator that was asked for last: its fit takes up to a second, and a catch-up asks for it each period."""
 
@@ -53,7 +55,21 @@ def _estimator(bench: Workbench, production: Any) -> Calibrated | Losses:
     asked = (production.evidence, bench.case.model_dump_json())
     if asked not in _fitted:
         rows = predictions_table(production.candidate, *bench.archive.part_rows(bench.archive.evidence(production.evidence), "validation"))
-        made = Calibrated.fit(bench.case, rows) if bench.case.task == "binary" else Losses.fit(rows, production.kinds, bench.case.seed)
+        made = Calibrated.fit(bench.case, rows) if bench.case.task == "binary" else _losses(bench, production, rows)
         _fitted.clear()
         _fitted[asked] = made
     return _fitted[asked]
+
+
+def _losses(bench: Workbench, production: Any, rows: pd.DataFrame) -> Losses:
+    """Fitted again in each process, as models are not kept twice; how far they miss takes longer to find, and is kept."""
+    decides = [production.evidence, production.kinds, bench.case.seed]
+    key = f"v{production.version}-{digest_of(decides).removeprefix('sha256:')[:16]}"
+    kept = bench.store.find(bench.case.case, SPREAD, key)
+    if kept is not None:
+        absolute, squared = bench.store.get_json(kept.digest)
+        return Losses.fit(rows, production.kinds, bench.case.seed, spread=(absolute, squared))
+    made = Losses.fit(rows, production.kinds, bench.case.seed)
+    source = f"evidence of version {production.version}"
+    keep(bench, SPREAD, key, bench.store.put_json(list(made.spread)), rows=made.rows, source=source, created=now(), parent=production.evidence)
+    return made

@@ -76,7 +76,7 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
     name = revision_key(period, body["revision"])
     measured = bench.store.get_json(body["drift"])
     drift = DriftReport.from_dict(measured["report"])
-    frame = drift.frame()
+    shares = drift.frame().assign(new_category_rate=[one.new_category_rate for one in drift.shown])
     parts = [
         f"# {case} {period}: {'drifted' if drift.drifted else 'no drift'}",
         f"{body['rows']:,} rows scored with version {version}. {plain(drift.reason)} {plain(looks_told(measured))}",
@@ -86,10 +86,10 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
             ["column", "method", "effect", "limit", "corrected p", "missing", "new categories", "rows in them", "verdict"],
             (
                 [
-                    *(r["column"], r["method"], f"{r['effect']:.3g}", f"{r['limit']:g}", p_text(r["q_value"])),
-                    *(f"{r['missing_rate']:.1%}", r["new_categories"], _share(r["new_category_rate"]), "drifted" if r["drifted"] else "ok"),
+                    *(one.column, one.method, f"{one.effect:.3g}", f"{one.limit:g}", p_text(one.q_value)),
+                    *(f"{one.missing_rate:.1%}", one.new_categories, _share(one.new_category_rate), "drifted" if one.drifted else "ok"),
                 ]
-                for r in frame.to_dict("records")
+                for one in drift.shown
             ),
         ),
         *_estimated(bench, event),
@@ -101,7 +101,7 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
         "\n".join(f"- {plain(finding)}" for finding in body["findings"]) or "None.",
     ]
     create_markdown_artifact("\n\n".join(parts), key=key(case, "inference", name), description=f"{case} {period}")
-    create_table_artifact(records(frame), key=key(case, "drift", name), description=f"Drift of {case} in {period}")
+    create_table_artifact(records(shares), key=key(case, "drift", name), description=f"Drift of {case} in {period}")
     run = bench.workspace.run(case, period, version or 0, revision=turn_of(bench.ledger.events(case), event))
     page = link(project_id(case), addresses.page(bench.home, "evidently"), run)
     _link(key(case, "evidently", name), page, f"{case} {period} in Evidently")

@@ -17,15 +17,18 @@ import pandas as pd
 
 from tasks.core.case import Drift
 from tasks.core.drift_measures import CATEGORICAL, NUMERIC, Pair, categories_p_value, missing_p_value, table
-from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary
+from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary, summarise
 from tasks.core.errors import DataError
 from tasks.core.intervals import holm
 from tasks.core.online import ALPHA
 
+__all__ = ["COLUMNS", "ColumnDrift", "DriftReport", "compare", "judge", "looks_before", "looks_told", "measure", "p_text", "rule", "summarise"]
+
+USUAL = Drift()
 MISSING = "(missing)"
 MISSING_RATE = "missing rate"
 """The method of a column whose share of missing values has drifted: the effect is its change, 0 to 1."""
-COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories", "new_category_rate")
+COLUMNS = ("column", "kind", "method", "effect", "limit", "p_value", "q_value", "drifted", "missing_rate", "new_categories")
 NAMED = 6
 """Most earlier alarms that are named; of more it is said how many there were, and when the last was."""
 
@@ -169,13 +172,13 @@ def rule(column: str, kind: Kind, drift: Drift) -> tuple[str, float]:
     return (drift.numeric if kind == "numeric" else drift.categorical), drift.limits.get(column, drift.limit)
 
 
-def compare(reference: Summary, current: Summary, drift: Drift, *, prediction: str | None = None, level: float = ALPHA) -> DriftReport:
+def compare(reference: Summary, current: Summary, drift: Drift = USUAL, *, prediction: str | None = None, level: float = ALPHA) -> DriftReport:
     """The verdict on a period.
 
-    prediction: the column that is not a feature; it is tested with the others. level: what this period's tests may spend together,
-    of `tasks.core.online.level`. The period has drifted when drifted features / features >= drift.share. Raises: DataError for a
-    column without rows, of another kind or not to be compared. A limit of a column that the model does not read says nothing: its name is
-    checked where the case is loaded.
+    drift: what the case sets; its defaults where nothing is given. prediction: the column that is not a feature; it is tested with the
+    others. level: what this period's tests may spend together, of `tasks.core.online.level`. The period has drifted when drifted features /
+    features >= drift.share. Raises: DataError for a column without rows, of another kind or not to be compared. A limit of a column that
+    the model does not read says nothing: its name is checked where the case is loaded.
     """
     features = [name for name in reference.columns if name != prediction]
     if not features:

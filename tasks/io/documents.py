@@ -16,18 +16,16 @@ from tasks.core.people import People
 from tasks.core.strict import NAME
 
 MAX_BYTES = 1_000_000
+DEEPEST = 50
 DEFAULT_SUPPORT = 20
 PEOPLE = "reviewers.yaml"
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and aliases, and reads `no`, `on` and `1:30` as the strings they look like."""
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast; not every build of PyYAML has it
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read; write the value out", event.start_mark)
-        return super().compose_node(parent, index)
+
+class _StrictLoader(_SafeLoader):  # type: ignore[misc, valid-type]  # chosen when this is imported
+    """SafeLoader that refuses duplicate keys, and reads `no`, `on` and `1:30` as the strings they look like."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -44,7 +42,7 @@ class _StrictLoader(yaml.SafeLoader):
 # YAML 1.2's booleans only, and no base-60 integers: `no`, `on`, `y` and `12:30` stay strings.
 _StrictLoader.yaml_implicit_resolvers = {
     letter: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"}]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for letter, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
 }
 _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
@@ -59,18 +57,29 @@ def read_yaml(path: Path, *, shown: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise CaseError(f"is {len(data):,} bytes; at most {MAX_BYTES:,} are read.", where=shown)
     try:
-        document = yaml.load(data.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader: builds plain values only
+        text = data.decode("utf-8")
+        _refuse_aliases_and_depth(text, shown)
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader: builds plain values only
     except UnicodeDecodeError as error:
         raise CaseError(f"is not UTF-8 text (byte {error.start}).", where=shown, fix="Save it as UTF-8.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise CaseError(f"{getattr(error, 'problem', None) or error}{line}.", where=shown, fix="Mend the YAML there.") from error
-    except RecursionError as error:
-        raise CaseError("is nested too deeply.", where=shown) from error
     if not isinstance(document, dict):
         raise CaseError("is empty." if document is None else "holds no mapping of keys to values.", where=shown)
     return document
+
+
+def _refuse_aliases_and_depth(text: str, shown: str) -> None:
+    """Both are seen in the stream of events, before anything is built of them: building goes as deep as the text does."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
+        if isinstance(event, yaml.events.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read; write the value out", event.start_mark)
+        depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise CaseError("is nested too deeply.", where=shown)
 
 
 def load_case(name: str, project: Path) -> Case:

@@ -95,16 +95,13 @@ def load(data: bytes) -> "Candidate | Foreign":
 def read_skops(data: bytes) -> Any:
     """The object in a skops file of trusted types. Raises: IntegrityError as `load`."""
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        return skops.io.loads(data, trusted=list(TRUSTED))  # looks at all types before it makes anything
+    except UntrustedTypesFoundException as error:
+        strangers = ", ".join(sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)))
+        message = f"the model asks for types that are not ours to load: {strangers}."
+        raise IntegrityError(message, fix="Do not load it; train the model again with Equipoise.") from error
     except Exception as error:  # any fault of the parser is a fault of the bytes
         raise IntegrityError(f"the model's {len(data)} bytes are not a whole skops file ({type(error).__name__}: {error}).", fix=_AGAIN) from error
-    if strangers:
-        raise IntegrityError(
-            f"the model asks for types that are not ours to load: {', '.join(strangers)}.", fix="Do not load it; train the model again with Equipoise."
-        )
-    try:
-        return skops.io.loads(data, trusted=list(TRUSTED))
-    except Exception as error:
-        raise IntegrityError(f"the model's {len(data)} bytes cannot be read ({type(error).__name__}: {error}).", fix=_AGAIN) from error
