@@ -1,26 +1,16 @@
 """`equipoise evaluate` on predictions from anywhere."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 
-from tasks.io.home import PROJECT
+from tests.flows.test_cli import equipoise, in_process
 
 
 def evaluate(*arguments):
-    """Run the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "evaluate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        env=os.environ | {"COLUMNS": "200"},
-        timeout=120,
-    )
+    """Run the command in this process."""
+    return in_process("evaluate", *map(str, arguments), environment={"COLUMNS": "200"})
 
 
 @pytest.fixture
@@ -42,8 +32,9 @@ def predictions(tmp_path):
 
 def test_json_holds_one_flat_list_of_rows(predictions, tmp_path):
     """Cohorts by group and by condition come as rows of one shape, with the figures worked by hand; the small cohort's are left out,
-    and those of one other, so that nobody can subtract."""
-    result = evaluate(predictions, "--task", "binary", "--by", "team", "--where", "Young=age < 20", "--metric", "accuracy", "--json", tmp_path / "report.json")
+    and those of one other, so that nobody can subtract. In a process of its own, as a user would."""
+    asked = ["--task", "binary", "--by", "team", "--where", "Young=age < 20", "--metric", "accuracy"]
+    result = equipoise("evaluate", str(predictions), *asked, "--json", str(tmp_path / "report.json"))
     assert result.returncode == 0, result.stderr
     rows = {row["cohort"]: row for row in json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["rows"]}
     assert set(next(iter(rows.values()))) == {"cohort", "kind", "metric", "value", "low", "high", "n", "support", "verdict"}
