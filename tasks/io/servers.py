@@ -43,11 +43,6 @@ PATIENCE = 300.0
 Progress = Callable[[str], None]
 
 
-def project_directory() -> dict[str, str]:
-    """Prefect's pull step of prefect.yaml: the folder from which a worker loads flows."""
-    return {"directory": str(PROJECT)}
-
-
 @dataclass(frozen=True)
 class Ports:
     """Where each server listens on the loopback. Each can be moved: EQUIPOISE_PREFECT_PORT and so on."""

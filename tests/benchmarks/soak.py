@@ -52,7 +52,8 @@ JUDGED = ("megabytes", "files", "threads", "megabytes of the flow", "files of th
 POOLS = {"connections": 40, "handles of a database": 46}
 """What one process may hold at any time of what is kept open to be used again. These pools fill as chance brings calls together, and then
 stay: Prefect's client opens 16 connections at most, and a worker has two; its server 15 to its database, with two handles each and, until
-SQLite may close it, one that is done with. They are not among the files."""
+SQLite may close it, one that is done with. They are not among the files; nor, among the threads, the one that Prefect's server has for each
+connection to its database."""
 VICTIMS = ("flow", "worker", "mlflow", "prefect")
 AWAY = 5
 """Seconds that a killed server stays away."""
@@ -115,11 +116,13 @@ def weight(services: Any) -> dict[str, float]:
             total["megabytes"] += megabytes
             total[f"megabytes of {name}"] += megabytes
             pools = Counter({"connections": len(process.net_connections("all"))})
-            pools["handles of a database"] = sum(".db" in Path(one.path).name for one in process.open_files())
+            databases = [Path(one.path).name for one in process.open_files() if ".db" in Path(one.path).name]
+            pools["handles of a database"] = len(databases)
             total["files"] += process.num_fds() - pools.total()
             total |= pools  # the most that one process holds
-            total["threads"] += process.num_threads()
-            total[f"threads of {name}"] += process.num_threads()
+            threads = process.num_threads() - (sum(file.endswith(".db") for file in databases) if name == "prefect" else 0)
+            total["threads"] += threads
+            total[f"threads of {name}"] += threads
     return {name: round(value) for name, value in total.items()}
 
 
