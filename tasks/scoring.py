@@ -1,5 +1,6 @@
-"""Step: score a snapshot's rows part by part, here or on the case's engine, with what the case asks for beside the answers."""
+"""Step: score a snapshot's rows part by part, here or on an engine, with what the case asks for beside the answers."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from tasks.core.errors import IntegrityError
 from tasks.core.guards import Counts, Refusal, refusing, total
-from tasks.core.operations import Scoring
+from tasks.core.operations import Engine, Scoring
 from tasks.core.scoring import Batch, Kit, Model, Scores, fits, score_batch
 from tasks.io.engines import mapped
 from tasks.io.kits import find_kit, get_kit, put_kit
 from tasks.io.manifests import Digest
 from tasks.io.models import load
-from tasks.io.store import RESTORE, Store
+from tasks.io.store import RESTORE, ROWS_IN_PART, Store
 from tasks.io.workbench import Workbench
 from tasks.step import now, say, step
 
@@ -28,7 +29,8 @@ from tasks.step import now, say, step
 @dataclass(frozen=True)
 class Job:
     """What every part is scored with. model, kit: digests. known: columns that may be there beside the model's. where: names the period in
-    messages. alone: whether no other part is scored at the same time; beside others each keeps to one thread.
+    messages. engine: where parts are scored beside each other; None where one follows the other, here. threads: how many a part may use of
+    this machine's; None for all.
     """
 
     root: Path
@@ -37,7 +39,8 @@ class Job:
     settings: Scoring
     known: frozenset[str]
     where: str
-    alone: bool = True
+    engine: Engine | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def score(bench: Workbench, *, version: int, evidence: Digest, source: Digest, w
     listed = store.parts(source)
     pieces = [Piece(place, len(listed), digest) for place, (digest, _) in enumerate(listed, 1)]
     known = frozenset({column.name for column in bench.dataset.columns} | {"row_id"})
-    job = Job(store.root, bench.archive.evidence(evidence)["model"], kit, settings, known, where, len(pieces) == 1 or settings.engine is None)
+    engine = _engine(settings, listed)
+    threads = None if engine is None else _threads(engine, settings.workers)
+    job = Job(store.root, bench.archive.evidence(evidence)["model"], kit, settings, known, where, engine, threads)
     if refusing(settings):
         looked = [one for one in _each(look_at_part, pieces, job, model) if one.broken is None]
         sum((one.refusal for one in looked), Refusal()).check(sum(one.rows for one in looked), where)
@@ -145,7 +150,7 @@ def score_part(piece: Piece, job: Job, model: Model | None = None) -> Answered:
     """Verify a part, score it batch by batch, and keep its predictions. It may run on another machine that sees the same store."""
     found, kit = _opened(job, model)
     store, batches = Store(job.root), list[Batch]()
-    with nullcontext() if job.alone else threadpool_limits(1):
+    with nullcontext() if job.threads is None else threadpool_limits(job.threads):
         try:
             for frame in _ahead(store.batches(piece.digest)):
                 fits(found.inputs, frame, job.known, piece.named(job))
@@ -170,10 +175,26 @@ def here(ask: Any, pieces: Sequence[Piece], job: Job, model: Model | None) -> li
 
 
 def _each(ask: Any, pieces: Sequence[Piece], job: Job, model: Model | None) -> list[Any]:
-    """What a step says of each part: here, one after the other, or on the case's engine."""
-    if job.alone or job.settings.engine is None:
+    """What a step says of each part: here, one after the other, or on the engine."""
+    if job.engine is None:
         return here(ask, pieces, job, model)  # type: ignore[no-any-return]
-    return mapped(job.settings.engine, job.settings.workers, ask, pieces, job)
+    return mapped(job.engine, job.settings.workers, ask, pieces, job)
+
+
+def _engine(settings: Scoring, listed: Sequence[tuple[Digest, int]]) -> Engine | None:
+    """Where a period's parts are scored: threads unless the case says otherwise; here where there is one part, or all together are as small."""
+    if len(listed) == 1:
+        return None
+    return settings.engine or ("threads" if sum(rows for _, rows in listed) > ROWS_IN_PART else None)
+
+
+def _threads(engine: Engine, workers: int) -> int:
+    """How many threads a part has, so that those scored at once share the cores, or what OpenMP may have of them; a worker of Dask or Ray has
+    one.
+    """
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(stated) if stated.isdecimal() else os.cpu_count() or 1
+    return max(1, cores // workers) if engine in ("threads", "processes") else 1
 
 
 def _opened(job: Job, model: Model | None) -> tuple[Model, Kit]:

@@ -164,6 +164,31 @@ def test_the_same_bytes_from_every_engine(site, later, engine):
     assert (there.predictions, there.counts, there.columns, there.kit) == (here.predictions, here.counts, here.columns, here.kit)
 
 
+def test_a_large_period_is_scored_by_threads_unless_the_case_says_otherwise(site, later, monkeypatch):
+    """Beyond the rows of one part, parts are tasks of their own on Prefect's threads, which share the cores; the bytes are those of one after
+    the other.
+    """
+    from tasks import scoring
+
+    asked = []
+
+    def seen(engine, workers, ask, pieces, job, *more):
+        asked.append((engine, workers, len(pieces), job.threads))
+        return mapped(engine, workers, ask, pieces, job, *more)
+
+    monkeypatch.setattr(scoring, "mapped", seen)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    here = site.score(later[1])
+    assert asked == []
+    monkeypatch.setattr(scoring, "ROWS_IN_PART", 2499)
+    there = site.score(later[1])
+    assert asked == [("threads", 2, 6, 2)]
+    assert (there.predictions, there.counts) == (here.predictions, here.counts)
+    monkeypatch.setattr(scoring, "ROWS_IN_PART", 2500)
+    site.score(later[1])
+    assert len(asked) == 1
+
+
 @flow(name="a test of engines")
 def spread(engine, ask, pieces):
     """What a step says of each piece, on an engine."""
