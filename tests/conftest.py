@@ -180,6 +180,13 @@ def prefect_tables(tmp_path_factory):
     return for_all_workers(tmp_path_factory, "prefect-tables.db")
 
 
+def with_prefect_tables(tmp_path_factory, home):
+    """Put them into a home for its server; where there are none yet, it makes its own."""
+    (home / "prefect").mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy(prefect_tables(tmp_path_factory), home / "prefect/prefect.db")
+
+
 @pytest.fixture(scope="session")
 def once_trained(tmp_path_factory, migrated, prefect):
     """A project whose version 1 is registered, and what training it returned: `version_1` copies it."""

@@ -17,7 +17,7 @@ import yaml
 
 from flows import cli
 from tasks.io.home import PROJECT
-from tests.conftest import prefect_tables
+from tests.conftest import with_prefect_tables
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
 
@@ -164,9 +164,8 @@ def test_demo_leaves_the_machine_alone(tmp_path, tmp_path_factory, migrated, pre
     """The whole demo opens no connection beyond loopback, with every test and CI marker taken out of the environment. Of boston's candidates
     there are the first two and the one that is chosen, and the servers' tables are made, which saves a minute.
     """
-    (tmp_path / "home/prefect").mkdir(parents=True)
+    with_prefect_tables(tmp_path_factory, tmp_path / "home")
     shutil.copy(migrated, tmp_path / "home/mlflow.db")
-    shutil.copy(prefect_tables(tmp_path_factory), tmp_path / "home/prefect/prefect.db")
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "catalog", project / "catalog")
     (project / "configs").mkdir()

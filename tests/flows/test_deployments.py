@@ -1,6 +1,5 @@
 """prefect.yaml: every deployment loads, says what its case says, and runs on a real server."""
 
-import shutil
 import sys
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from tasks.io.home import PROJECT, Home
 from tasks.io.servers import HOST, POOL, Services
 from tasks.io.workbench import Workbench
 from tasks.snapshots import take_snapshots
-from tests.conftest import loans, one_candidate, prefect_tables
+from tests.conftest import loans, one_candidate, with_prefect_tables
 from tests.io.test_servers import free_ports
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -144,8 +143,7 @@ def served(project, home, prefect, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "2")  # instead of 10
     monkeypatch.setattr(Services, "_evidently", evidently_of_files)
     monkeypatch.setattr(Services, "_mlflow", mlflow_of_files)
-    (home / "prefect").mkdir(exist_ok=True)
-    shutil.copy(prefect_tables(tmp_path_factory), home / "prefect/prefect.db")
+    with_prefect_tables(tmp_path_factory, home)
     with Services(Home(root=home, project=project), free_ports()) as services:
         services.start()
         with temporary_settings({PREFECT_API_URL: services.environment["PREFECT_API_URL"]}):

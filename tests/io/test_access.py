@@ -1,7 +1,6 @@
 """Servers that ask for passwords: `equipoise up` starts them so, our adapters and flows pass with the right ones, and no password is left behind."""
 
 import base64
-import contextlib
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from tasks.io.home import PROJECT, QUIET, Home
 from tasks.io.registry import Registry
 from tasks.io.runs import Runs
 from tasks.io.servers import Ports, Services
-from tests.conftest import documented_files, loans, one_candidate, prefect_tables
+from tests.conftest import documented_files, loans, one_candidate, with_prefect_tables
 from tests.flows.test_cli import in_process
 from tests.flows.test_deployments import evidently_of_files
 from tests.io.test_servers import free_ports
@@ -42,9 +41,7 @@ def guarded(tmp_path_factory, migrated):
     home = Home(root=project / "home", project=project)
     home.root.mkdir()
     shutil.copy(migrated, home.root / "mlflow.db")
-    home.prefect.mkdir()
-    with contextlib.suppress(FileNotFoundError):  # otherwise the server makes its tables itself
-        shutil.copy(prefect_tables(tmp_path_factory), home.prefect / "prefect.db")
+    with_prefect_tables(tmp_path_factory, home.root)
     spawn = Services._spawn
 
     def spawn_one(self, name, module, settings):
