@@ -194,11 +194,23 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
             if column not in known:
                 raise CaseError(f"{text!r} names an unknown column `{column}`.", where=place, fix=nearest(column, known))
         if not used or not _of_the_row(json.loads(expression.meta.serialize(format="json"))):
+            if pattern := next((column for column in known if is_pattern(column) and column in text), None):
+                message = f"{text!r} names the column `{pattern}`, and SQL of polars takes such a name for a pattern of names."
+                raise CaseError(message, where=place, fix="Give the column another name.")
             raise CaseError(
                 f"{text!r} is not a condition on each row's own values.", where=place, fix="Use columns of the row, without aggregates, windows or subqueries."
             )
         parsed[name] = expression.alias(name)
     return parsed
+
+
+def is_pattern(column: str) -> bool:
+    """Whether polars takes a column's name for a pattern of names, so that no condition can name it.
+
+    >>> is_pattern("*"), is_pattern("^a.*$"), is_pattern("a*")
+    (True, True, False)
+    """
+    return column == "*" or (column.startswith("^") and column.endswith("$"))
 
 
 _FAMILIES = {"Boolean", "StringExpr", "ListExpr", "TemporalExpr", "Sql"}  # polars function families that work row by row

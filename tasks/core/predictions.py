@@ -71,7 +71,7 @@ class Source:
         """These columns as a polars frame."""
         self.require(columns)
         if isinstance(self.table, pl.DataFrame):
-            return self.table.select(columns)
+            return pl.DataFrame([self.table.get_column(name) for name in columns])  # `select` takes `*` and `^a$` for patterns
         return pl.DataFrame({column: pl.from_arrow(self.column(column)) for column in columns})
 
 
