@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.core.digests import digest_of
 from tasks.core.documents.content import figure
 from tasks.core.errors import DataError
 from tasks.core.estimation import Calibrated, Losses, bounded
 from tasks.core.predictions import predictions_table
 from tasks.core.report import records
+from tasks.io.kits import version_key
 from tasks.io.manifests import Manifest
 from tasks.io.performances import ESTIMATE, estimate_key, keep
 from tasks.io.workbench import Workbench
@@ -63,8 +63,7 @@ def _estimator(bench: Workbench, production: Any) -> Calibrated | Losses:
 
 def _losses(bench: Workbench, production: Any, rows: pd.DataFrame) -> Losses:
     """Fitted again in each process, as models are not kept twice; how far they miss takes longer to find, and is kept."""
-    decides = [production.evidence, production.kinds, bench.case.seed]
-    key = f"v{production.version}-{digest_of(decides).removeprefix('sha256:')[:16]}"
+    key = version_key(production.version, [production.evidence, production.kinds, bench.case.seed])
     kept = bench.store.find(bench.case.case, SPREAD, key)
     if kept is not None:
         absolute, squared = bench.store.get_json(kept.digest)

@@ -1,5 +1,7 @@
 """Kits: what scoring with a version needs beside its model, made once from the version's evidence and kept in the store."""
 
+from typing import Any
+
 import numpy as np
 
 from tasks.core.digests import digest_of
@@ -47,6 +49,10 @@ def get_kit(store: Store, digest: Digest) -> Kit:
     return Kit.of_json(store.get_json(digest))
 
 
-def _key(version: int, settings: Scoring) -> str:
-    decides = settings.model_dump(mode="json", include={"interval", "calibrate", "abstain_below"})
+def version_key(version: int, decides: Any) -> str:
+    """Under which key the store keeps what is made once of a version and of what decides it beside the version, which is JSON-ready."""
     return f"v{version}-{digest_of(decides).removeprefix('sha256:')[:16]}"
+
+
+def _key(version: int, settings: Scoring) -> str:
+    return version_key(version, settings.model_dump(mode="json", include={"interval", "calibrate", "abstain_below"}))
