@@ -59,7 +59,7 @@ def snapshot(
     revise: Annotated[bool, typer.Option("--revise", help="Where the source now says something else of a period, take a further revision of it.")] = False,
 ) -> None:
     """Take immutable snapshots of a case's periods."""
-    with terminal.session(f"Snapshots of {case}", case=case, libraries=()) as home:
+    with terminal.session(f"Snapshots of {case}", case=case, libraries=("codecarbon",)) as home:
         from flows.snapshot import snapshot as flow
 
         result = flow(case, period, revise)

@@ -9,6 +9,7 @@ from tasks.core.errors import CaseError
 from tasks.evaluation import examine_folded, examine_predictions, fold_part, plan_parts
 from tasks.evaluation_runs import log_examination
 from tasks.io.documents import cohorts_asked
+from tasks.io.emissions import track
 from tasks.io.engines import Engine, mapped
 from tasks.reports import report_examination
 
@@ -29,6 +30,7 @@ def evaluate(
     min_support: int | None = None,
     engine: Engine | None = None,
     experiment: str = "evaluations",
+    country: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate predictions on cohorts, log the report and its page to MLflow, and leave artifacts in Prefect.
 
@@ -37,16 +39,18 @@ def evaluate(
     metrics: all that the columns suffice for, unless given. baseline: other predictions for the same rows.
     engine: fold the folder's parts one by one on threads, processes, dask or ray; in this process unless given.
     experiment: where MLflow keeps the run.
+    country: whose grid the emissions are those of, ISO 3166 of three letters; the run has its energy alone unless given.
     """
-    asked = {"task": task, "metrics": metrics, **cohorts_asked(by or [], where or {}, cohorts, min_support)}
-    if engine is None:
-        found = examine_predictions(predictions, baseline=baseline, errors=slices, **asked)
-    elif baseline is None:
-        parts, plan, chosen = plan_parts(predictions, **asked)
-        summary = merge(mapped(engine, WORKERS, fold_part, parts, plan))
-        found = examine_folded(summary, chosen, predictions, errors=slices, min_support=asked["min_support"])
-    else:
+    if engine is not None and baseline is not None:
         raise CaseError("a comparison needs both models' rows in one place.", where="engine", fix="Leave out `engine`, or `baseline`.")
-    run = log_examination(found, predictions, experiment, asked)
+    asked = {"task": task, "metrics": metrics, **cohorts_asked(by or [], where or {}, cohorts, min_support)}
+    with track(country=country, name="evaluate", short=True) as meter:
+        if engine is None:
+            found = examine_predictions(predictions, baseline=baseline, errors=slices, **asked)
+        else:
+            parts, plan, chosen = plan_parts(predictions, **asked)
+            summary = merge(mapped(engine, WORKERS, fold_part, parts, plan))
+            found = examine_folded(summary, chosen, predictions, errors=slices, min_support=asked["min_support"])
+    run = log_examination(found, predictions, experiment, asked, meter.result)
     report_examination(found, predictions, experiment, run)
     return {"predictions": predictions, "run": run, **found.to_dict()}

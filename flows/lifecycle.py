@@ -8,6 +8,7 @@ from flows.infer import infer
 from flows.promote import promote
 from flows.snapshot import snapshot
 from flows.train import train
+from tasks.core.carbon import trend
 from tasks.core.strict import Name
 from tasks.inference import served_months
 from tasks.io.workbench import Workbench
@@ -25,8 +26,9 @@ def lifecycle(case: Name = "boston") -> dict[str, Any]:
     version = trained["model"]["version"]
     simulated_review(bench, version, reviewer=REVIEWER, notes="Part of the demo. No person looked at this.")
     promotion = promote(case, version)
-    scored = infer(case) if promotion.promoted else {"emissions_kg": None}
-    kilograms = [trained["emissions_kg"], scored["emissions_kg"]]
+    if promotion.promoted:
+        infer(case)
+    used = trend(bench.ledger.events(case)).overall
     return {
         "case": case,
         "model": trained["model"],
@@ -35,5 +37,5 @@ def lifecycle(case: Name = "boston") -> dict[str, Any]:
         "candidates": trained["candidates"],
         "missing": list(promotion.missing),
         "months": served_months(bench, version),
-        "emissions_kg": None if None in kilograms else sum(kilograms),
+        "emissions_kg": None if used.missing else used.kg,
     }

@@ -5,11 +5,13 @@ from typing import Any
 from prefect import flow
 
 from tasks.alerts import announce, raise_staleness
+from tasks.carbon import record_energy
 from tasks.core.errors import EquipoiseError, UnavailableError
 from tasks.core.incidents import Incident, no_return
 from tasks.core.operations import Action
 from tasks.core.review import production_version
 from tasks.core.strict import Name
+from tasks.io.emissions import track
 from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
 from tasks.promotion import roll_back
@@ -33,15 +35,20 @@ def respond(case: Name = "boston") -> dict[str, Any]:
         if (production := production_version(bench.ledger.events(case))) is not None:
             raise_staleness(bench, production)
         tried: set[tuple[int, Action]] = set()
-        while (found := next_unanswered(bench, tried)) is not None:
-            incident, action = found
-            tried.add((incident.sequence, action))
-            try:
-                result = _do(bench, incident, action)
-            except EquipoiseError as error:
-                failed.append(f"incident {incident.sequence}, {action}: {error}")
-            else:
-                done += [{"incident": incident.sequence, "action": action, "result": result}] if result else []
+        if (found := next_unanswered(bench, tried)) is not None:
+            with track(country=bench.case.carbon.country, name="respond", short=True) as meter:
+                while found is not None:
+                    incident, action = found
+                    tried.add((incident.sequence, action))
+                    try:
+                        result = _do(bench, incident, action)
+                    except EquipoiseError as error:
+                        failed.append(f"incident {incident.sequence}, {action}: {error}")
+                    else:
+                        done += [{"incident": incident.sequence, "action": action, "result": result}] if result else []
+                    found = next_unanswered(bench, tried)
+            if done:
+                record_energy(bench, "respond", meter.result)
         announce(bench)
     if failed:
         raise UnavailableError("; ".join(failed), fix=f"What was not done is tried again by: equipoise respond {case}")

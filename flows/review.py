@@ -8,9 +8,11 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from tasks.carbon import record_energy
 from tasks.core.card import plain
 from tasks.core.review import Review, unsigned
 from tasks.core.strict import Name
+from tasks.io.emissions import EmissionsResult, together, track
 from tasks.io.pending import entered, pending_review, signer, wait_on
 from tasks.io.workbench import Workbench
 from tasks.promotion import statement, write_review
@@ -33,26 +35,40 @@ def review(case: Name = "boston", version: int = 1) -> dict[str, Any]:
     What is signed is what the tags, the card and the evidence say when the signature comes. A review that was entered meanwhile on the
     command line ends the run at the next input.
     """
-    bench, why = Workbench.open(case), ""
+    bench, spent = Workbench.open(case), list[EmissionsResult]()
+    given: Signature | None = None
     while True:
-        asked = pending_review(bench, version)
-        person, made = signer(bench, asked.reviewer), statement(bench, version, **asked.told)
-        if entered(bench, made):
-            say(f"{case} version {version} {made.words}: already in the record")
+        with track(country=bench.case.carbon.country, name="review", short=True) as meter:
+            made, why = _taken(bench, version, given)
+        assert meter.result is not None
+        spent.append(meter.result)
+        if why is None:
             break
-        wait_on(bench, made, why)
-        say(f"waiting for {made.reviewer}'s signature" + (f": {why}" if why else ""))
-        given = pause_flow_run(wait_for_input=Signature.with_initial_data(description=_asking(made, why)), timeout=PATIENCE, poll_interval=2)
-        asked = pending_review(bench, version)
-        made = statement(bench, version, **asked.told)
-        if entered(bench, made):
-            continue
+        form = Signature.with_initial_data(description=_asking(made, why))
+        given = pause_flow_run(wait_for_input=form, timeout=PATIENCE, poll_interval=2)
+    if given is not None:
+        record_energy(bench, "review", together(spent))
+    return {"case": case, "version": version, "review": made.words, "evidence": made.evidence}
+
+
+def _taken(bench: Workbench, version: int, given: Signature | None) -> tuple[Review, str | None]:
+    """Enter the review that the tags ask for now, where what was given signs it. Returns: the review, and None once it is in the record; until
+    then why what was given is not taken, empty before anything was.
+    """
+    asked, why = pending_review(bench, version), ""
+    person, made = signer(bench, asked.reviewer), statement(bench, version, **asked.told)
+    if entered(bench, made):
+        say(f"{made.case} version {version} {made.words}: already in the record")
+        return made, None
+    if given is not None:
         complete = replace(made, signature=given.signature.strip())
         why = unsigned(complete, person) or ""
         if not why:
             write_review(bench, complete)
-            break
-    return {"case": case, "version": version, "review": made.words, "evidence": made.evidence}
+            return made, None
+    wait_on(bench, made, why)
+    say(f"waiting for {made.reviewer}'s signature" + (f": {why}" if why else ""))
+    return made, why
 
 
 def _asking(made: Review, why: str) -> str:

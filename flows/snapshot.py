@@ -4,8 +4,10 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.carbon import record_energy
 from tasks.core.case import Period
 from tasks.core.strict import Name
+from tasks.io.emissions import track
 from tasks.io.workbench import Workbench
 from tasks.snapshots import take_snapshots
 
@@ -16,5 +18,9 @@ def snapshot(case: Name = "boston", period: Period | None = None, revise: bool =
 
     period: YYYY-MM. revise: where the source now says something else of a period, take a further revision of it.
     """
-    manifests, fresh = take_snapshots(Workbench.open(case), period, revise=revise)
+    bench = Workbench.open(case)
+    with track(country=bench.case.carbon.country, name="snapshot", short=True) as meter:
+        manifests, fresh = take_snapshots(bench, period, revise=revise)
+    if fresh:
+        record_energy(bench, "snapshot", meter.result)
     return {"case": case, "periods": [manifest.key[:7] for manifest in manifests], "new": fresh}

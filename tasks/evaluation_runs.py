@@ -9,6 +9,7 @@ from tasks.core.comparison import Comparison
 from tasks.core.digests import json_bytes
 from tasks.core.examination import Examination
 from tasks.core.figures import cohort_chart
+from tasks.io.emissions import EmissionsResult
 from tasks.io.home import Home
 from tasks.io.runs import Runs
 from tasks.io.workbench import Workbench
@@ -18,8 +19,8 @@ FIGURES = 2  # a picture for each of the first so many metrics
 
 
 @step("log the examination to MLflow")
-def log_examination(found: Examination, predictions: str, experiment: str, asked: Mapping[str, Any]) -> str:
-    """A run for predictions from anywhere: figures as metrics, the report as JSON, table, page and pictures. Returns its id."""
+def log_examination(found: Examination, predictions: str, experiment: str, asked: Mapping[str, Any], emissions: EmissionsResult) -> str:
+    """A run for predictions from anywhere: figures and energy as metrics, the report as JSON, table, page and pictures. Returns its id."""
     home = Home.from_environment()
     name, frame = Path(predictions).name, found.report.frame()
     pictures = [metric.name for metric in found.report.metrics][:FIGURES]
@@ -27,8 +28,8 @@ def log_examination(found: Examination, predictions: str, experiment: str, asked
         experiment,
         f"evaluate {name}",
         params={what: value if isinstance(value, str) else json.dumps(value) for what, value in asked.items()} | {"predictions": predictions},
-        metrics=found.report.named("predictions"),
-        tags=flow_run(),
+        metrics={**found.report.named("predictions"), "emissions_kg": emissions.kg, "energy_kwh": emissions.kwh},
+        tags=flow_run() | emissions.tags,
         artifacts={
             "reports/evaluation.json": json_bytes(found.to_dict()),
             "reports/evaluation.html": found.page(name).encode(),

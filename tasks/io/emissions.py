@@ -10,9 +10,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from tasks.core.errors import CaseError, nearest
 Method = Literal["measured", "estimated", "unavailable"]
 
 _READY_SECONDS = 0.25
+_SHORT_READY_SECONDS = 10.0
 # CodeCarbon's modes that read a counter in the processor. Every other way is a model of its load.
 _COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Intel Power Gadget", "windows_emi": "the Windows energy meter"}
 
@@ -29,6 +30,7 @@ _COUNTERS = {"intel_rapl": "RAPL", "intel_power_gadget": "Intel Power Gadget", "
 class EmissionsResult:
     """What one flow cost. kg is kilograms of CO2-equivalent, kwh kilowatt-hours of the machine while the tracker ran.
 
+    Without a country, which is then empty, kwh can be known where kg is not.
     The tracker ran for the last `covered_seconds` of the flow's `seconds`; nothing is added for the rest.
     """
 
@@ -59,6 +61,24 @@ class EmissionsResult:
         return f"{self.kg:.3g} kg CO2e from {self.kwh:.3g} kWh in {self.covered_seconds:.1f} s on the grid of {self.country}, {self.method}. {self.note}"
 
 
+def together(stretches: Sequence[EmissionsResult]) -> EmissionsResult:
+    """What a flow cost that worked in stretches and waited between them. A figure that one of them lacks is missing."""
+    worst = min(stretches, key=lambda one: ("unavailable", "estimated", "measured").index(one.method))
+
+    def total(figures: Iterable[float | None]) -> float | None:
+        known = [figure for figure in figures if figure is not None]
+        return math.fsum(known) if len(known) == len(stretches) else None
+
+    return replace(
+        worst,
+        kg=total(one.kg for one in stretches),
+        kwh=total(one.kwh for one in stretches),
+        seconds=math.fsum(one.seconds for one in stretches),
+        covered_seconds=math.fsum(one.covered_seconds for one in stretches),
+        note=f"{worst.note} The waits between {len(stretches)} stretches of work are not counted.",
+    )
+
+
 class Meter:
     """Handed out by `track`; `result` is there when the block has ended."""
 
@@ -71,14 +91,20 @@ class Meter:
 
 
 @contextmanager
-def track(country: str, name: str) -> Iterator[Meter]:
-    """Track the block on the grid of `country` (ISO 3166, three letters). Raises CaseError for a country there is no grid of.
+def track(country: str | None, name: str, *, short: bool = False) -> Iterator[Meter]:
+    """Track the block on the grid of `country` (ISO 3166, three letters); its energy alone where that is None.
 
-    The tracker starts beside the block: at once after `warm_up`, otherwise some 3 s late, which `covered_seconds` shows.
+    The tracker starts beside the block: at once after `warm_up`, otherwise a second or two late, which `covered_seconds` shows.
+    short: the block may be over by then, and waits for the tracker first.
+
+    Raises: CaseError for a country there is no grid of.
     """
-    _check_country(country)
+    if country is not None:
+        _check_country(country)
     meter, begun = Meter(), time.perf_counter()
-    tracking = meter.tracking = _Tracking(country, name)
+    tracking = meter.tracking = _Tracking(country, name, wait=_SHORT_READY_SECONDS if short else _READY_SECONDS)
+    if short:
+        begun = time.perf_counter()
     try:
         yield meter
     finally:
@@ -88,15 +114,15 @@ def track(country: str, name: str) -> Iterator[Meter]:
 def warm_up() -> threading.Thread:
     """Let CodeCarbon look at the hardware now, in a thread, so that later trackers start in milliseconds.
 
-    The first start in a process takes some 3 s.
+    The first start in a process takes a second or two.
     """
-    return _Tracking(country="USA", name="warm-up", keep=False).thread
+    return _Tracking(country=None, name="warm-up", keep=False).thread
 
 
 class _Tracking:
     """One tracker, started in a thread of its own and stopped by whoever comes second: the end of the block, or the start."""
 
-    def __init__(self, country: str, name: str, *, keep: bool = True) -> None:
+    def __init__(self, country: str | None, name: str, *, keep: bool = True, wait: float = 0.0) -> None:
         self.country, self.name = country, name
         self._lock = threading.Lock()
         self._ended = not keep
@@ -105,7 +131,7 @@ class _Tracking:
         self.thread = threading.Thread(target=self._start, name=f"emissions of {name}", daemon=True)
         self.thread.start()
         if keep:
-            self.thread.join(_READY_SECONDS)
+            self.thread.join(wait)
 
     def _start(self) -> None:
         try:
@@ -122,7 +148,7 @@ class _Tracking:
         """What the running tracker has counted, its open interval included."""
         with self._lock:
             tracker = self._tracker
-        if tracker is None:
+        if tracker is None or self.country is None:
             return None
         try:
             return float(tracker.flush())
@@ -154,14 +180,17 @@ class _Tracking:
         )
         if seconds - covered > 0.5:
             note += f" The first {seconds - covered:.1f} s of {seconds:.1f} s are not covered: the tracker was starting."
-        return EmissionsResult(kg, kwh, seconds, covered, "measured" if counter else "estimated", self.country, kg / kwh, note)
+        method: Method = "measured" if counter else "estimated"
+        if self.country is None:
+            return EmissionsResult(None, kwh, seconds, covered, method, "", None, f"{note} Emissions are not known: no country was given.")
+        return EmissionsResult(kg, kwh, seconds, covered, method, self.country, kg / kwh, note)
 
     def _missing(self, begun: float, reason: str) -> EmissionsResult:
         seconds = time.perf_counter() - begun
-        return EmissionsResult(None, None, seconds, 0.0, "unavailable", self.country, _intensity(self.country), f"No figures: {reason}.")
+        return EmissionsResult(None, None, seconds, 0.0, "unavailable", self.country or "", _intensity(self.country), f"No figures: {reason}.")
 
 
-def _started(country: str, name: str) -> tuple[Any, str]:
+def _started(country: str | None, name: str) -> tuple[Any, str]:
     """A running tracker or None, and what went wrong on the way.
 
     Every setting that would send, write or ask is given here, so that no configuration of CodeCarbon's turns it on.
@@ -172,7 +201,7 @@ def _started(country: str, name: str) -> tuple[Any, str]:
 
         tracker = OfflineEmissionsTracker(
             project_name=name,
-            country_iso_code=country,
+            country_iso_code=country or "USA",  # it wants one; without ours its emissions are not used
             region=None,
             cloud_provider=None,
             cloud_region=None,
@@ -232,5 +261,5 @@ def _check_country(country: str) -> None:
         )
 
 
-def _intensity(country: str) -> float | None:
-    return _countries().get(country, ("", None))[1]
+def _intensity(country: str | None) -> float | None:
+    return _countries().get(country or "", ("", None))[1]

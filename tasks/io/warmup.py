@@ -11,7 +11,7 @@ from tasks.io.home import Home
 # skops first: it looks for the module of each of 800 names, which takes a second longer for every 2,000 modules there are.
 TRAINING = ("skops.io", "mlflow.tracking", "great_expectations", "codecarbon")
 SCORING = (*TRAINING, "evidently", "evidently.metrics")
-REGISTRY = ("mlflow.tracking",)
+REGISTRY = ("mlflow.tracking", "codecarbon")
 
 
 def warm_up(home: Home, libraries: tuple[str, ...]) -> None:

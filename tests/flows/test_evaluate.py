@@ -50,6 +50,9 @@ def test_a_report_goes_to_mlflow_and_prefect(parts):
     run = runs.store.run(found["run"])
     overall = {row["metric"]: row["value"] for row in found["rows"] if row["cohort"] == "overall"}
     assert run.data.metrics["predictions/roc_auc"] == pytest.approx(overall["roc_auc"])
+    assert run.data.metrics["energy_kwh"] > 0
+    assert "emissions_kg" not in run.data.metrics
+    assert run.data.tags["equipoise.emissions_note"].endswith("Emissions are not known: no country was given.")
     folder = home.artifacts / "evaluations" / found["run"] / "artifacts/reports"
     assert same_rows(json.loads((folder / "evaluation.json").read_text(encoding="utf-8")), expected)
     page = (folder / "evaluation.html").read_text(encoding="utf-8")
@@ -71,8 +74,11 @@ def test_parts_folded_anywhere_give_the_same_report(parts, engine):
     from flows.evaluate import evaluate
 
     metrics = ["accuracy", "recall", "roc_auc", "log_loss", "average_precision"]
-    found = evaluate(str(parts), "binary", metrics=metrics, engine=engine, **COHORTS)
+    found = evaluate(str(parts), "binary", metrics=metrics, engine=engine, country="FRA", **COHORTS)
     assert same_rows(found, publish(evaluate_table(parts, task="binary", metrics=metrics, **COHORTS)).to_dict())
+    home = Home.from_environment()
+    spent = Runs(home.mlflow_url, home.artifacts).store.run(found["run"]).data.metrics
+    assert 0 < spent["emissions_kg"] < spent["energy_kwh"]  # a grid that emits less than a kilogram for each kilowatt-hour
 
 
 def test_parts_of_two_models_are_not_compared_on_a_cluster(parts):

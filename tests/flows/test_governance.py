@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from tasks.core.errors import AccessError, ConflictError, DataError, IntegrityError
-from tasks.core.review import production_version
+from tasks.core.review import production_version, registration
 from tasks.io.keys import load_key
 from tasks.io.workbench import Workbench
 from tests.conftest import enrol, one_candidate, review
@@ -90,7 +90,7 @@ def test_what_was_registered_is_what_is_promoted(project, version_1):
     enrol(project)
     review("loans")
     bench = Workbench.open("loans")
-    registered = bench.ledger.events("loans")[0]
+    registered = registration(bench.ledger.events("loans"), 1)
     evidence = bench.archive.evidence(registered.body["evidence"])
     for digest in (registered.body["evidence"], evidence["report"], evidence["findings"]):
         path = bench.store.path(digest)

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tasks.core.digests import digest_bytes
 from tasks.core.errors import AccessError, CaseError, DataError
+from tasks.core.review import registration
 from tasks.io.workbench import Workbench
 from tasks.training import load_window
 from tests.conftest import enrol, one_candidate, review
@@ -61,7 +62,7 @@ def test_from_a_file_to_production(project):
     frame, target = load_window.fn(bench).rows("test")
     assert result["candidates"][1]["metrics"]["accuracy"] == pytest.approx(accuracy_score(target, model.predict(frame[["amount", "income"]])), abs=1e-12)
 
-    evidence = bench.archive.evidence(bench.ledger.events("loans")[0].body["evidence"])
+    evidence = bench.archive.evidence(registration(bench.ledger.events("loans"), 1).body["evidence"])
     assert evidence["spec"]["estimator"] == {"kind": "given", "params": {"file": "Forest 7.skops", "digest": digest_bytes(path.read_bytes())}}
     assert bench.store.get(evidence["code_files"]["work.ipynb"]) == NOTEBOOK
     stored = bench.store.get_frame(evidence["predictions"])
@@ -79,7 +80,7 @@ def test_from_a_file_to_production(project):
     assert said.returncode == 0, said.stdout + said.stderr
     assert "forest-7 (chosen)" in said.stdout
     assert "loans version 1: forest-7, registered from Forest 7.skops, trained elsewhere" in said.stdout
-    assert [event.kind for event in bench.ledger.events("loans")] == ["registered", "metered"]
+    assert [event.kind for event in bench.ledger.events("loans")] == ["metered", "registered", "metered"]  # the snapshots, and this
     enrol(project)
     review("loans", 1)
     assert promote("loans", 1).promoted
@@ -112,7 +113,7 @@ def test_an_onnx_file_is_registered_and_verified(project):
     assert register("loans", str(project / "net.onnx"))["chosen"] == "net"
 
     bench = Workbench.open("loans")
-    evidence = bench.archive.evidence(bench.ledger.events("loans")[0].body["evidence"])
+    evidence = bench.archive.evidence(registration(bench.ledger.events("loans"), 1).body["evidence"])
     assert bench.archive.model(evidence).file.tobytes() == stacked.SerializeToString()
     found = verify_version(bench, 1)
     assert [line for line in found.proven if line.outcome == "different"] == []
@@ -176,7 +177,7 @@ def test_what_may_not_be_registered(project, monkeypatch):
     monkeypatch.setenv("EQUIPOISE_USER", "mallory")
     with pytest.raises(AccessError, match="'mallory' may not register"):
         register("loans", str(path))
-    assert Workbench.open("loans").ledger.events("loans") == []
+    assert [event.body["flow"] for event in Workbench.open("loans").ledger.events("loans")] == ["snapshot"]
 
 
 def test_no_case_names_a_given_estimator(project):

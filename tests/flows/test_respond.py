@@ -109,7 +109,8 @@ def test_an_incident_is_answered_once(project, receiver):
         ("retrain", "training was asked for, on labels up to 2024-03"),
     ]
     assert respond("loans")["done"] == []
-    assert bench.ledger.errands("loans") == []
+    assert [body["flow"] for body in entered(bench, "metered")] == ["snapshot", "respond"]  # a run with nothing to do enters no energy
+    assert [(event.kind, where) for event, where in bench.ledger.errands("loans")] == [("metered", "evidently")] * 2
 
     [(path, headers, _)] = receiver.got
     assert (path, headers["Idempotency-Key"]) == ("/signed", str(incident.id))

@@ -78,6 +78,10 @@ def test_a_paused_run_takes_the_signature_of_what_the_tags_say(bench):
     assert bench.registry.version("loans", 1).tags["equipoise.review"] == "approved by ada"
     assert flow("loans", 1)["review"] == "approved by ada"  # the same again waits for nobody
     assert len(reviews(bench)) == 1
+    [metered] = [event.body for event in bench.ledger.events("loans") if event.kind == "metered" and event.body["flow"] == "review"]
+    assert metered["kwh"] > 0
+    assert metered["seconds"] < 5  # of work: the pauses took longer, since Prefect looks every two seconds
+    assert metered["note"].endswith("The waits between 3 stretches of work are not counted.")
 
 
 def test_the_command_line_signs_what_waits(bench):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tasks.core.errors import CaseError, ConflictError, DataError, IntegrityError
-from tasks.core.review import production_version
+from tasks.core.review import production_version, registration
 from tasks.io.workbench import Workbench
 from tests.conftest import enrol, one_candidate, review
 
@@ -62,6 +62,11 @@ def test_documented_case_runs_without_code(project):
         [scoring] = client.search_runs([experiment], "tags.mlflow.runName = 'infer 2024-02 to 2024-03'")
     assert scoring.data.metrics["2024-03/rows"] == 600
     assert scoring.data.tags["equipoise.emissions_method"] in ("measured", "estimated", "unavailable")
+    metered = [event.body for event in bench.ledger.events("loans") if event.kind == "metered"]
+    assert [body["flow"] for body in metered] == ["snapshot", "train", "promote", "infer"]
+    assert all(body["kwh"] > 0 for body in metered)
+    assert summary["emissions_kg"] == pytest.approx(sum(body["kg"] for body in metered))
+    assert len({body["flow_run"] for body in metered}) == 4
     before = state(bench)
     assert infer("loans")["months"] == []
     assert [month["period"] for month in infer("loans", "2024-02")["months"]] == ["2024-02"]
@@ -82,7 +87,7 @@ def test_reported_figures_are_those_of_the_test_rows(version_1):
     bench = Workbench.open("loans")
     window = load_window.fn(bench)
     frame, target = window.rows("test")
-    registered = bench.ledger.events("loans")[0]
+    registered = registration(bench.ledger.events("loans"), 1)
     candidate = load(bench.registry.fetch_model("loans", 1, registered.body["model"]))
     chosen = next(one for one in version_1["candidates"] if one["name"] == version_1["chosen"])
     assert chosen["metrics"]["accuracy"] == pytest.approx(accuracy_score(target, candidate.predict(frame)), abs=1e-12)
@@ -102,7 +107,7 @@ def test_promotion_waits_for_everything_and_says_all_of_it(project):
     assert result.missing == ("the card's `risks` is empty", "no review has been written")
     bench = Workbench.open("loans")
     assert bench.registry.alias("loans", "production") is None
-    assert bench.ledger.events("loans")[-1].kind == "refused"
+    assert [event.kind for event in bench.ledger.events("loans")[-2:]] == ["refused", "metered"]
 
     approve()
     bench.registry.set_tags("loans", 1, {"card.risks": "Filled by the reviewer in MLflow."})
@@ -382,7 +387,7 @@ def test_one_class_only_is_refused(project):
     snapshot("loans")
     with pytest.raises((CaseError, DataError), match="repaid"):
         train("loans")
-    assert Workbench.open("loans").ledger.events("loans") == []
+    assert [event.body["flow"] for event in Workbench.open("loans").ledger.events("loans")] == ["snapshot"]
 
 
 def test_hostile_and_foreign_names_go_through_and_do_not_execute(project):

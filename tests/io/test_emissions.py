@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import CaseError
 from tasks.io import emissions
-from tasks.io.emissions import EmissionsResult, track, warm_up
+from tasks.io.emissions import EmissionsResult, together, track, warm_up
 from tasks.io.home import QUIET
 
 os.environ.update(QUIET)
@@ -155,6 +155,42 @@ def test_a_flow_that_ends_before_the_tracker_is_ready_stops_it_later(monkeypatch
     assert meter.result.method == "unavailable"
     assert "ended before the tracker was ready" in meter.result.note
     assert late.stopped.wait(5)
+
+
+def test_a_short_flow_waits_for_the_tracker(monkeypatch):
+    """A flow that may be over in a moment begins when the tracker has started, so that it has figures; the wait is not its own."""
+
+    def slow(country, name):
+        time.sleep(0.6)
+        return Tracker(), ""
+
+    monkeypatch.setattr(emissions, "_started", slow)
+    with track("USA", "promote", short=True) as meter:
+        pass
+    assert meter.result.kwh == 0.5
+    assert meter.result.seconds < 0.5
+    assert "not covered" not in meter.result.note
+
+
+def test_without_a_country_there_is_energy_alone(warm):
+    """What belongs to no case has no grid: its energy is known, its emissions are missing, and the note says why."""
+    with track(None, "evaluate") as meter:
+        time.sleep(0.2)
+        assert meter.kg() is None
+    result = meter.result
+    assert result.kwh > 0
+    assert (result.kg, result.country, result.intensity_kg_per_kwh) == (None, "", None)
+    assert result.note.endswith("Emissions are not known: no country was given.")
+
+
+def test_stretches_of_work_are_added():
+    """Energy, emissions and seconds add; the way they were come by is the weaker one, and what one lacks all lack."""
+    one, other = EmissionsResult(1.0, 2.0, 3.0, 2.5, "measured", "USA", 0.5, "A note."), EmissionsResult(0.5, 1.0, 1.0, 1.0, "estimated", "USA", 0.5, "Another.")
+    both = together([one, other])
+    assert (both.kg, both.kwh, both.seconds, both.covered_seconds, both.method) == (1.5, 3.0, 4.0, 3.5, "estimated")
+    assert both.note == "Another. The waits between 2 stretches of work are not counted."
+    missing = together([one, EmissionsResult(None, None, 1.0, 0.0, "unavailable", "USA", 0.5, "No figures.")])
+    assert (missing.kg, missing.kwh, missing.seconds, missing.method) == (None, None, 4.0, "unavailable")
 
 
 def test_a_result_reads_as_a_sentence():
