@@ -4,6 +4,7 @@ A group cohort is named `race=Caucasian`, an intersection `race=Caucasian, sex=M
 the rows without a value `race=missing`. A condition is named by its author.
 """
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
     for name, text in where.items():
         place = f"where.{name}"
         try:
-            expression = pl.sql_expr(text)
+            expression = _by_name(pl.sql_expr(text))
         except Exception as error:  # polars raises several unrelated classes for what it cannot parse
             raise CaseError(f"{text!r} is not a condition: {_first_line(error)}.", where=place, fix="Write SQL such as age > 40 AND city = 'Oslo'.") from error
         used = list(dict.fromkeys(expression.meta.root_names()))
@@ -194,9 +195,6 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
             if column not in known:
                 raise CaseError(f"{text!r} names an unknown column `{column}`.", where=place, fix=nearest(column, known))
         if not used or not _of_the_row(json.loads(expression.meta.serialize(format="json"))):
-            if pattern := next((column for column in known if is_pattern(column) and column in text), None):
-                message = f"{text!r} names the column `{pattern}`, and SQL of polars takes such a name for a pattern of names."
-                raise CaseError(message, where=place, fix="Give the column another name.")
             raise CaseError(
                 f"{text!r} is not a condition on each row's own values.", where=place, fix="Use columns of the row, without aggregates, windows or subqueries."
             )
@@ -204,13 +202,25 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
     return parsed
 
 
-def is_pattern(column: str) -> bool:
-    """Whether polars takes a column's name for a pattern of names, so that no condition can name it.
+def _by_name(expression: pl.Expr) -> pl.Expr:
+    """The same expression, where `"*"` and `"^a.*$"` are columns of that name: polars takes such names for patterns of names."""
+    text = expression.meta.serialize(format="json")
+    if '"Selector"' not in text:
+        return expression
+    return pl.Expr.deserialize(io.BytesIO(json.dumps(_columns_for_patterns(json.loads(text))).encode()), format="json")
 
-    >>> is_pattern("*"), is_pattern("^a.*$"), is_pattern("a*")
-    (True, True, False)
-    """
-    return column == "*" or (column.startswith("^") and column.endswith("$"))
+
+def _columns_for_patterns(node: Any) -> Any:
+    match node:
+        case {"Selector": "Wildcard"}:
+            return {"Column": "*"}
+        case {"Selector": {"Matches": str(name)}}:
+            return {"Column": name}
+        case dict():
+            return {key: _columns_for_patterns(part) for key, part in node.items()}
+        case list():
+            return [_columns_for_patterns(part) for part in node]
+    return node
 
 
 _FAMILIES = {"Boolean", "StringExpr", "ListExpr", "TemporalExpr", "Sql"}  # polars function families that work row by row

@@ -112,6 +112,23 @@ def test_conditions_mean_what_sql_means(text: str, expected: list[bool]) -> None
     assert held.to_list() == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"*" = 1', [True, False, False]),
+        ('"^a.*$" > 4 AND age IS NOT NULL', [False, True, False]),
+        ('CASE WHEN "*" IN (1, 2) THEN age < 50 ELSE "^a.*$" = 6 END', [True, False, True]),
+    ],
+)
+def test_columns_that_read_as_patterns_are_columns(text: str, expected: list[bool]) -> None:
+    """polars takes `*` and `^...$` for patterns of names; in a condition they are the columns called so, and unknown where there is none."""
+    frame = pl.DataFrame({"*": [1, 2, 3], "^a.*$": [4, 5, 6], "age": [30, 50, None], "ab": [0, 0, 0]})
+    (held,) = memberships(frame, parse_conditions({"it": text}, frame.columns))
+    assert held.to_list() == expected
+    with pytest.raises(CaseError, match=r"names an unknown column `(\*|\^a\.\*\$)`"):
+        parse_conditions({"it": text}, ["age", "ab"])
+
+
 def test_conditions_see_predictions_and_errors() -> None:
     """True and predicted values, scores and the row's error can be conditions."""
     frame = pd.DataFrame({"y_true": [1, 0, 1, 0], "y_pred": [1, 1, 0, 0], "y_score": [0.9, 0.6, 0.4, 0.2]})

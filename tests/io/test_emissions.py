@@ -185,7 +185,8 @@ def test_without_a_country_there_is_energy_alone(warm):
 
 def test_stretches_of_work_are_added():
     """Energy, emissions and seconds add; the way they were come by is the weaker one, and what one lacks all lack."""
-    one, other = EmissionsResult(1.0, 2.0, 3.0, 2.5, "measured", "USA", 0.5, "A note."), EmissionsResult(0.5, 1.0, 1.0, 1.0, "estimated", "USA", 0.5, "Another.")
+    one = EmissionsResult(1.0, 2.0, 3.0, 2.5, "measured", "USA", 0.5, "A note.")
+    other = EmissionsResult(0.5, 1.0, 1.0, 1.0, "estimated", "USA", 0.5, "Another.")
     both = together([one, other])
     assert (both.kg, both.kwh, both.seconds, both.covered_seconds, both.method) == (1.5, 3.0, 4.0, 3.5, "estimated")
     assert both.note == "Another. The waits between 2 stretches of work are not counted."
