@@ -16,6 +16,7 @@ from tasks.io.leases import lease
 from tasks.io.workbench import Workbench
 from tasks.promotion import roll_back
 from tasks.responses import ask_for_training, next_unanswered, notify, record_answer, stop_scoring
+from tasks.showing import show_served
 from tasks.step import say
 
 
@@ -50,6 +51,8 @@ def respond(case: Name = "boston") -> dict[str, Any]:
             if done:
                 record_energy(bench, "respond", meter.result)
         announce(bench)
+    if done:
+        show_served(bench)  # what cannot be shown now is shown by the next run of infer
     if failed:
         raise UnavailableError("; ".join(failed), fix=f"What was not done is tried again by: equipoise respond {case}")
     return {"case": case, "done": done}

@@ -67,7 +67,8 @@ def made(tmp_path_factory, migrated, prefect):
         from flows.snapshot import snapshot
         from flows.train import train
 
-        patch.setattr("flows.train.record_energy", lambda *_, **__: None)  # so that entries have the places that the tests below name
+        for flow in ("snapshot", "train", "promote"):  # so that entries have the places that the tests below name
+            patch.setattr(f"flows.{flow}.record_energy", lambda *_, **__: None)
         snapshot("loans")
         train("loans")
         Workbench.open("loans").ledger.append("secret", "refused", 7, {"missing": ["a thing that nobody may know"], "by": "mallory"})

@@ -110,7 +110,8 @@ def test_an_incident_is_answered_once(project, receiver):
     ]
     assert respond("loans")["done"] == []
     assert [body["flow"] for body in entered(bench, "metered")] == ["snapshot", "respond"]  # a run with nothing to do enters no energy
-    assert [(event.kind, where) for event, where in bench.ledger.errands("loans")] == [("metered", "evidently")] * 2
+    assert bench.ledger.errands("loans") == []
+    assert len(bench.workspace.runs("loans")) == 2  # a page for the energy of each
 
     [(path, headers, _)] = receiver.got
     assert (path, headers["Idempotency-Key"]) == ("/signed", str(incident.id))

@@ -63,7 +63,7 @@ def test_a_corrected_month_is_scored_again_beside_what_was_served(production):
     pd.testing.assert_frame_equal(bench.store.get_frame(bench.store.find("loans", "predictions", "v1-2024-02").digest), first)
     assert again["y_pred"].ne(first["y_pred"]).any()
     assert again["row_id"].equals(first["row_id"])
-    assert len(bench.workspace.runs("loans")) == 3 + 3  # a page a scoring, and one for the energy of the training and of each run that scored
+    assert len(bench.workspace.runs("loans")) == 3 + 6  # a page a scoring, and one for the energy of two snapshots, training, promotion and two scorings
     assert rows(bench)["scored again"] == "2024-02 (revision 2)"
     [drift] = [event.body for event in bench.ledger.events("loans") if event.kind == "incident" and event.body["kind"] == "drift"]
     assert drift["period"] == "2024-02"

@@ -212,12 +212,12 @@ def test_parts_of_a_period_are_measured_as_one(monkeypatch):
         against.current(iter([whole[:0]]))
 
 
-def test_a_large_reference_of_few_values_is_summarised_once(tmp_path, monkeypatch):
-    """A fresh process reads the kept summaries and not the rows; where values hardly repeat nothing is kept."""
-    monkeypatch.setattr(references, "LARGE", 3000)
+def test_a_reference_is_summarised_once(tmp_path, monkeypatch):
+    """A fresh process reads the kept summaries and not the rows; only of many values that hardly repeat nothing is kept."""
     store = Store(tmp_path)
-    rounded, plain = (people(rows=3000).round(one) for one in ({"age": 0, "prediction": 1}, {}))
-    for frame, kept in ((rounded, 1), (plain, 1)):
+    small, rounded, plain = people(), *(people(rows=3000).round(one) for one in ({"age": 0, "prediction": 1}, {}))
+    for frame, few, kept in ((small, references.FEW, 1), (rounded, 100, 2), (plain, 100, 2)):
+        monkeypatch.setattr(references, "FEW", few)
         digest = store.put_frame(frame)
         first = reference(store, digest, COLUMNS, ("prediction", "numeric"), cohorts=COHORTS, stream="boston")
         references._kept.clear()
