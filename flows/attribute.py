@@ -15,7 +15,7 @@ from tasks.reports import key
 from tasks.training import load_window
 
 
-@flow(name="attribute", flow_run_name="attribute {case}")
+@flow(name="attribute", flow_run_name="attribute {case}", timeout_seconds=72 * 3600)
 def attribute(case: Name = "boston", period: Period | None = None, seeds: int = 5) -> dict[str, Any]:
     """Fit every candidate with steps anew for each seed, and say per cohort and metric what helped, what hurt and what is not known.
 

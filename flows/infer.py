@@ -29,6 +29,7 @@ from tasks.inference import (
 )
 from tasks.io.emissions import track
 from tasks.io.leases import lease
+from tasks.io.performances import served_periods
 from tasks.io.scored import scored_parts
 from tasks.io.workbench import Workbench
 from tasks.reports import report_served, show_progress
@@ -41,6 +42,8 @@ from tasks.step import say
 @flow(name="infer", flow_run_name="infer {case}", timeout_seconds=36 * 3600)
 def infer(case: Name = "boston", period: Period | None = None, first: Period | None = None, last: Period | None = None) -> dict[str, Any]:
     """Score all periods that are due, in order; or one, or a range of them. A period that is on record is not scored twice.
+
+    Later periods wait for one that is refused, but not for a correction of one that was scored before; the run fails then, once the rest is shown.
 
     period: the one to score, YYYY-MM. first, last: the range to score, which may reach back before the model's training.
     """
@@ -69,9 +72,10 @@ def infer(case: Name = "boston", period: Period | None = None, first: Period | N
                 try:
                     scored |= serve(bench, production, due)
                 except (DataError, IntegrityError) as error:
-                    refused = error
+                    refused = refused or error
                     raise_refused(bench, version, due.period, error)
-                    break  # what came before it is shown like any other
+                    if due.period not in served_periods(bench, version):
+                        break  # what came before it is shown like any other
             show_progress(case, number, len(found))
     raise_recorded(bench, version)
     raise_staleness(bench, version)

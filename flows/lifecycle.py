@@ -17,7 +17,7 @@ from tasks.promotion import simulated_review
 REVIEWER = "Demo Reviewer"
 
 
-@flow(name="lifecycle", flow_run_name="lifecycle {case}")
+@flow(name="lifecycle", flow_run_name="lifecycle {case}", timeout_seconds=132 * 3600)
 def lifecycle(case: Name = "boston") -> dict[str, Any]:
     """Snapshot, check, train, review, promote, then score every month after the training window."""
     bench = Workbench.open(case)

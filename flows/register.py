@@ -19,7 +19,7 @@ from tasks.tracking import register as register_version
 from tasks.training import fit_candidate, load_window, reference_of
 
 
-@flow(name="register", flow_run_name="register {case}")
+@flow(name="register", flow_run_name="register {case}", timeout_seconds=24 * 3600)
 def register(case: Name, model: str, code: str | None = None, period: Period | None = None) -> dict[str, Any]:
     """Register the model of a file beside the case's baseline, which is fitted for the comparison. The same file twice leaves one version.
 

@@ -240,6 +240,25 @@ def test_a_refused_month_is_an_incident_and_those_before_it_stand(production):
     assert bench.store.find("loans", "predictions", "v1-2024-03-r2") is None
 
 
+def test_a_refused_correction_keeps_no_later_month_waiting(production):
+    """What was scored of the month stands; the month after it is scored and shown, and the run fails and names the correction."""
+    from flows.infer import infer
+
+    infer("loans", "2024-02")
+    case = production / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {outside: refuse}\n", encoding="utf-8")
+    correct(production, "2024-02", income=lambda values: values.where(values.index % 100 > 0, 1e7))
+    correct(production, "2024-03", income=lambda values: values.clip(20_000, 60_000), amount=lambda values: values.clip(2_000, 20_000))
+    bench = Workbench.open("loans")
+    with pytest.raises(DataError, match=r"2024-02.*income"):
+        infer("loans")
+    assert [(event.body["period"], event.body["revision"]) for event in served(bench)] == [("2024-02", 1), ("2024-03", 2)]
+    assert bench.ledger.errands("loans") == []
+    assert rows(bench)["due"].startswith("score 2024-02 (corrected, revision 2); ")
+    found = [event.body for event in bench.ledger.events("loans") if event.kind == "incident"]
+    assert [(one["period"], one["severity"]) for one in found if one["kind"] == "data quality" and "refused" in one["subject"]] == [("2024-02", "critical")]
+
+
 def test_a_case_that_was_stopped_is_not_scored_until_it_is_resumed(production):
     """The stop and the resumption are on record with their reasons."""
     from flows.infer import infer
