@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tasks.core.carbon import SCORING
 from tasks.core.cohort_drift import CohortsDrift
 from tasks.core.drift import ColumnDrift, DriftReport
 from tasks.io.pages_figures import line
@@ -85,14 +86,16 @@ def of_quality(primary: str, metrics: Sequence[str], cohorts: Sequence[str], kno
 
 
 def of_carbon(flows: Sequence[str], known: Known) -> Panels:
-    """Emissions, energy and emissions for each 1,000 predictions of each run of each flow."""
+    """Emissions and energy of each run of each flow, and emissions for each 1,000 predictions of the runs that make them."""
     from evidently.sdk.panels import bar_plot_panel
 
     panels: dict[str, Any] = {}
-    for part, names, _ in _parts(known("flows", flows), ""):
-        for figure, (title, text) in CARBON_FIGURES.items():
+    every = known("flows", flows)
+    for figure, (title, text) in CARBON_FIGURES.items():
+        drawn = [name for name in every if figure != "mg_per_1000" or name == SCORING]
+        for part, names, full in _parts(drawn, title):
             asked = [line("Carbon", {"flow": name, "figure": figure}, name) for name in names]
-            panels[f"carbon {figure} {part}"] = bar_plot_panel(title, asked, text)
+            panels[f"carbon {figure} {part}"] = bar_plot_panel(full, asked, text)
     return {CARBON: panels}
 
 

@@ -60,7 +60,7 @@ def status_of(bench: Workbench) -> Status:
         rows += _findings(bench, events, production)
     if errands := bench.ledger.errands(case):
         waiting = ", ".join(sorted({what for _, what in errands}))
-        rows.append(("not shown yet", f"{len(errands)} entries wait for {waiting}"))
+        rows.append(("not shown yet", f"{'1 entry waits' if len(errands) == 1 else f'{len(errands)} entries wait'} for {waiting}"))
     refused = [event for event in events if event.kind == "refused"]
     if refused:
         rows.append(("last refusal", f"version {refused[-1].version}: {'; '.join(refused[-1].body['missing'])}"))

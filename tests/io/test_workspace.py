@@ -315,6 +315,20 @@ def test_the_dashboard_has_a_tab_for_each_kind(tmp_path, measured):
     assert [titles[number] for number in shown if titles[number] in drawn] == list(drawn)
 
 
+def test_carbon_of_many_flows_is_told_apart(tmp_path):
+    """More flows than the page has colours are drawn in two panels a figure, which say so; predictions are those of `infer` alone."""
+    workspace = Workspace(tmp_path)
+    flows = ["snapshot", "train", "review", "promote", "infer", "monitor", "respond"]
+    for minute, flow in enumerate(flows):
+        workspace.record_carbon("boston", flow, f"2024-06-01T06:0{minute}:00+00:00", 2e-6, 5e-6)
+    board = json.loads((tmp_path / project_id("boston") / "dashboard.json").read_text())
+    drawn = {panel["title"]: [value["metric_labels"]["flow"] for value in panel["values"]] for panel in board["panels"] if panel["values"]}
+    emissions, energy = "Emissions of each run, mg of CO2-equivalent", "Energy of each run, mWh"
+    predictions = "Emissions for each 1,000 predictions, mg of CO2-equivalent"
+    cut = {" (1 of 2)": flows[:3], " (2 of 2)": flows[3:]}
+    assert drawn == {title + part: some for title in (emissions, energy) for part, some in cut.items()} | {predictions: ["infer"]}
+
+
 def test_our_figures_are_those_that_are_drawn(tmp_path, measured):
     """Every line of the dashboard finds its value in the runs, as a plain `evidently ui` reads them; what is suppressed is nowhere."""
     from evidently.core.metric_types import SingleValue
