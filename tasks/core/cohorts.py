@@ -187,27 +187,31 @@ def parse_conditions(where: Mapping[str, str], columns: Iterable[str]) -> dict[s
     for name, text in where.items():
         place = f"where.{name}"
         try:
-            expression = _by_name(pl.sql_expr(text))
+            found = expression(text)
         except Exception as error:  # polars raises several unrelated classes for what it cannot parse
             raise CaseError(f"{text!r} is not a condition: {_first_line(error)}.", where=place, fix="Write SQL such as age > 40 AND city = 'Oslo'.") from error
-        used = list(dict.fromkeys(expression.meta.root_names()))
+        used = list(dict.fromkeys(found.meta.root_names()))
         for column in used:
             if column not in known:
                 raise CaseError(f"{text!r} names an unknown column `{column}`.", where=place, fix=nearest(column, known))
-        if not used or not _of_the_row(json.loads(expression.meta.serialize(format="json"))):
+        if not used or not _of_the_row(json.loads(found.meta.serialize(format="json"))):
             raise CaseError(
                 f"{text!r} is not a condition on each row's own values.", where=place, fix="Use columns of the row, without aggregates, windows or subqueries."
             )
-        parsed[name] = expression.alias(name)
+        parsed[name] = found.alias(name)
     return parsed
 
 
-def _by_name(expression: pl.Expr) -> pl.Expr:
-    """The same expression, where `"*"` and `"^a.*$"` are columns of that name: polars takes such names for patterns of names."""
-    text = expression.meta.serialize(format="json")
-    if '"Selector"' not in text:
-        return expression
-    return pl.Expr.deserialize(io.BytesIO(json.dumps(_columns_for_patterns(json.loads(text))).encode()), format="json")
+def expression(text: str) -> pl.Expr:
+    """SQL as a polars expression, in which `"*"` and `"^a.*$"` are columns of that name: polars takes such names for patterns of names.
+
+    Raises: whatever polars raises for text that it cannot parse.
+    """
+    found = pl.sql_expr(text)
+    told = found.meta.serialize(format="json")
+    if '"Selector"' not in told:
+        return found
+    return pl.Expr.deserialize(io.BytesIO(json.dumps(_columns_for_patterns(json.loads(told))).encode()), format="json")
 
 
 def _columns_for_patterns(node: Any) -> Any:

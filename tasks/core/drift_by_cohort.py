@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
 from numpy.typing import NDArray
 
 from tasks.core.case import Cohorts
-from tasks.core.cohorts import Codes, cohort_name, condition_columns, encode, memberships, parse_conditions
+from tasks.core.cohorts import Codes, cohort_name, condition_columns, encode, expression, memberships, parse_conditions
 from tasks.core.drift_summary import THREADS, Categories, Kind, Numbers, Summary
 from tasks.core.predictions import Source
 
@@ -56,6 +55,11 @@ class ByCohort:
 
     blocks: Mapping[str, Block]
 
+    @property
+    def size(self) -> int:
+        """How many distinct values and categories are kept, over all columns of all cohorts."""
+        return sum(one.size for block in self.blocks.values() for one in block.summaries.values())
+
     @staticmethod
     def joined(parts: Sequence["ByCohort"]) -> "ByCohort":
         """Of all parts together, which were made with the same cohorts from the same columns."""
@@ -88,7 +92,7 @@ def by_cohort(frame: pd.DataFrame, kinds: Mapping[str, Kind], cohorts: Cohorts) 
             for labels in (np.column_stack(np.unravel_index(values, shape)) if values.size <= MOST else [])
         ]
         placed[", ".join(grouping)] = place, names, False
-    told = {name: text for name, text in cohorts.where.items() if set(pl.sql_expr(text).meta.root_names()) <= held}
+    told = {name: text for name, text in cohorts.where.items() if set(expression(text).meta.root_names()) <= held}
     if told:
         rows = source.polars(condition_columns(told, source.names))
         for name, holds in zip(told, memberships(rows, parse_conditions(told, source.names)), strict=True):

@@ -18,13 +18,6 @@ VERSION = 1
 """Of the format and of what a summary is; another version is not read."""
 
 
-def size(summary: Summary, cohorts: ByCohort | None = None) -> int:
-    """How many distinct values and categories there are to keep, over all columns and cohorts."""
-    every = [summary, *(one for block in (cohorts.blocks.values() if cohorts else ()) for one in block.summaries.values())]
-    columns = [column for one in every for column in one.columns.values()]
-    return sum(column.values.size if isinstance(column, Numbers) else len(column.counts) for column in columns)
-
-
 def pack(summary: Summary, cohorts: ByCohort | None = None) -> bytes:
     """The summaries as bytes."""
     values: list[Any] = [np.empty(0)]

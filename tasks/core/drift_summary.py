@@ -138,6 +138,11 @@ class Summary:
     columns: Mapping[str, Numbers | Categories]
     rows: int
 
+    @property
+    def size(self) -> int:
+        """How many distinct values and categories are kept, over all columns."""
+        return sum(column.values.size if isinstance(column, Numbers) else len(column.counts) for column in self.columns.values())
+
     def __add__(self, other: "Summary") -> "Summary":
         """The summary of both tables together. Both have the same columns."""
         return Summary.joined([self, other])

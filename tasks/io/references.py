@@ -29,8 +29,9 @@ KEPT = 2
 """How many references a process keeps: a summary of all distinct values may be as large as the table."""
 FEW = 2_000_000
 """Summaries of up to so many values, 32 MB, are kept in the store whatever they are."""
-MOST = 4_000_000
-"""Cohorts of a larger period are not looked at: each grouping takes as much memory as all rows do."""
+MOST = 100_000_000
+"""Cohorts of a period are looked at while their summaries hold at most so many values, 0.8 GB: where values do not repeat, each grouping holds
+all that all rows have."""
 REPEATED = 4
 """Larger ones are where there are so many times fewer values to keep than the table has."""
 
@@ -71,10 +72,10 @@ class Reference:
     def current(self, rows: pd.DataFrame | Iterable[pd.DataFrame], *, cohorts: bool = True) -> Current:
         """A period's rows, all of them, as this reference is compared with them; in one frame, or in parts, of which one at a time is held.
 
-        A column without any value is a change of its missing rate. cohorts: whether they are looked at, of up to `MOST` rows. Raises
+        A column without any value is a change of its missing rate. cohorts: whether they are looked at, while they hold up to `MOST` values. Raises
         DataError before anything is measured when the rows do not fit the reference.
         """
-        summaries, groups, held, total = list[Summary](), list[ByCohort](), _Held(self.kinds), 0
+        summaries, groups, held, size = list[Summary](), list[ByCohort](), _Held(self.kinds), 0
         last: pd.DataFrame | None = None
         for frame in [rows] if isinstance(rows, pd.DataFrame) else rows:
             last = frame
@@ -83,12 +84,12 @@ class Reference:
             self._check(frame)
             summaries.append(summarise(frame, self.kinds))
             held.add(frame)
-            total += len(frame)
-            if cohorts and self.looked_at and total <= MOST:
+            if cohorts and self.looked_at and size <= MOST:
                 groups.append(by_cohort(frame, self.kinds, self.looked_at))
+                size += groups[-1].size
         if not summaries:
             self._check(pd.DataFrame() if last is None else last)
-        return Current(Summary.joined(summaries), held.drawn, ByCohort.joined(groups) if groups and total <= MOST else None)
+        return Current(Summary.joined(summaries), held.drawn, ByCohort.joined(groups) if groups and size <= MOST else None)
 
     def _check(self, frame: pd.DataFrame) -> None:
         empty = {name for name in self.kinds if name in frame and len(frame) and frame[name].isna().all()}
@@ -171,7 +172,7 @@ def _read(
             drawn = store.get_frame(str(manifest.extra["drawn"]))
             return Reference(kinds, prediction[0] if prediction else None, summaries[0], drawn, cohorts, summaries[1])
     found = Reference.of(store.get_frame(digest), features, prediction, cohorts)
-    if stream and drift_kept.size(found.summary, found.cohorts) <= max(FEW, found.summary.rows * len(kinds) // REPEATED):
+    if stream and found.summary.size + (found.cohorts.size if found.cohorts else 0) <= max(FEW, found.summary.rows * len(kinds) // REPEATED):
         store.record(
             Manifest(
                 stream=stream,

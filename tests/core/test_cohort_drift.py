@@ -133,3 +133,11 @@ def test_a_report_comes_back_from_json_as_it_was():
     """To the last digit."""
     report = found(people(seed=1, women=0.7))
     assert CohortsDrift.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == report
+
+
+def test_a_condition_may_name_a_column_that_reads_as_a_pattern() -> None:
+    """Its rows are those of that column; of a frame without it the condition is left out."""
+    frame = pd.DataFrame({"*": [1, 2, 2], "age": [30.0, 40.0, 50.0]})
+    cohorts = Cohorts(where={"Two": '"*" = 2'})
+    assert by_cohort(frame, {"age": "numeric"}, cohorts).blocks["Two"].sizes == {"Two": 2, REST: 1}
+    assert by_cohort(frame.drop(columns="*"), {"age": "numeric"}, cohorts).blocks == {}

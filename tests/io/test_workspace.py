@@ -212,6 +212,18 @@ def test_parts_of_a_period_are_measured_as_one(monkeypatch):
         against.current(iter([whole[:0]]))
 
 
+def test_cohorts_of_any_number_of_rows_are_looked_at_while_they_are_small(monkeypatch):
+    """What bounds them is how many values they hold: values that repeat are few however many rows there are."""
+    monkeypatch.setattr(references, "MOST", 4000)
+    plain, rounded = (people(rows=3000).round(one) for one in ({}, {"age": 0, "prediction": 1}))
+    against = Reference.of(people(), COLUMNS, ("prediction", "numeric"), COHORTS)
+    parts = [rounded[:1500], rounded[1500:]]
+    assert against.current(iter(parts)).cohorts.blocks["city"].sizes == {
+        f"city={city}": rows for city, rows in rounded["city"].value_counts().items()
+    }
+    assert against.current(iter([plain[:1500], plain[1500:]])).cohorts is None
+
+
 def test_a_reference_is_summarised_once(tmp_path, monkeypatch):
     """A fresh process reads the kept summaries and not the rows; only of many values that hardly repeat nothing is kept."""
     store = Store(tmp_path)
