@@ -218,9 +218,7 @@ def test_cohorts_of_any_number_of_rows_are_looked_at_while_they_are_small(monkey
     plain, rounded = (people(rows=3000).round(one) for one in ({}, {"age": 0, "prediction": 1}))
     against = Reference.of(people(), COLUMNS, ("prediction", "numeric"), COHORTS)
     parts = [rounded[:1500], rounded[1500:]]
-    assert against.current(iter(parts)).cohorts.blocks["city"].sizes == {
-        f"city={city}": rows for city, rows in rounded["city"].value_counts().items()
-    }
+    assert against.current(iter(parts)).cohorts.blocks["city"].sizes == {f"city={city}": rows for city, rows in rounded["city"].value_counts().items()}
     assert against.current(iter([plain[:1500], plain[1500:]])).cohorts is None
 
 
