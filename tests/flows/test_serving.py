@@ -45,6 +45,14 @@ def correct(project, month, **columns):
     snapshot("loans", revise=True)
 
 
+def guard(project, *, refused, taken):
+    """Have the case refuse what fitting did not see, of which one month then has some and another nothing."""
+    case = project / "configs/loans.yaml"
+    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {outside: refuse}\n", encoding="utf-8")
+    correct(project, refused, income=lambda values: values.where(values.index % 100 > 0, 1e7))
+    correct(project, taken, income=lambda values: values.clip(20_000, 60_000), amount=lambda values: values.clip(2_000, 20_000))
+
+
 def test_a_corrected_month_is_scored_again_beside_what_was_served(production):
     """The first scores, their page and their entry stand; the correction has its own of each, and says so. What is not corrected is not
     scored again, and the same correction is scored once.
@@ -225,10 +233,7 @@ def test_a_refused_month_is_an_incident_and_those_before_it_stand(production):
     """A guard that refuses stops at the month that it refuses, names column, rows and what to do, and tells it as bad data."""
     from flows.infer import infer
 
-    case = production / "configs/loans.yaml"
-    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {outside: refuse}\n", encoding="utf-8")
-    correct(production, "2024-03", income=lambda values: values.where(values.index % 100 > 0, 1e7))
-    correct(production, "2024-02", income=lambda values: values.clip(20_000, 60_000), amount=lambda values: values.clip(2_000, 20_000))
+    guard(production, refused="2024-03", taken="2024-02")
     bench = Workbench.open("loans")
     with pytest.raises(DataError, match=r"2024-03.*income"):
         infer("loans")
@@ -245,10 +250,7 @@ def test_a_refused_correction_keeps_no_later_month_waiting(production):
     from flows.infer import infer
 
     infer("loans", "2024-02")
-    case = production / "configs/loans.yaml"
-    case.write_text(case.read_text(encoding="utf-8") + "\nscoring: {outside: refuse}\n", encoding="utf-8")
-    correct(production, "2024-02", income=lambda values: values.where(values.index % 100 > 0, 1e7))
-    correct(production, "2024-03", income=lambda values: values.clip(20_000, 60_000), amount=lambda values: values.clip(2_000, 20_000))
+    guard(production, refused="2024-02", taken="2024-03")
     bench = Workbench.open("loans")
     with pytest.raises(DataError, match=r"2024-02.*income"):
         infer("loans")
