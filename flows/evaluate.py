@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.core.cells import merge
 from tasks.core.errors import CaseError
+from tasks.core.strict import Country
 from tasks.evaluation import examine_folded, examine_predictions, fold_part, plan_parts
 from tasks.evaluation_runs import log_examination
 from tasks.io.documents import cohorts_asked
@@ -30,7 +31,7 @@ def evaluate(
     min_support: int | None = None,
     engine: Engine | None = None,
     experiment: str = "evaluations",
-    country: str | None = None,
+    country: Country | None = None,
 ) -> dict[str, Any]:
     """Evaluate predictions on cohorts, log the report and its page to MLflow, and leave artifacts in Prefect.
 

@@ -14,7 +14,7 @@ from tasks.core.candidate_spec import CandidateSpec, Sweep
 from tasks.core.errors import nearest
 from tasks.core.limits import Limit, ReviewRules
 from tasks.core.operations import Monitoring, Scoring
-from tasks.core.strict import Name, Strict
+from tasks.core.strict import Country, Name, Strict
 
 PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
@@ -165,7 +165,7 @@ class CarbonWindow(Strict):
 class Carbon(Strict):
     """Where the energy comes from, and how much of it may be used."""
 
-    country: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 code of three letters; sets the grid's carbon intensity.")
+    country: Country = Field(description="ISO 3166 code of three letters; sets the grid's carbon intensity.")
     budget_kg: float | None = Field(
         None, gt=0, description="Kilograms of CO2-equivalent that the case may cause in a calendar year; `status` holds what it caused against it."
     )

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -16,6 +16,8 @@ def _name(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})]
 """The pattern is what Prefect's page checks before a run."""
+Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+"""An ISO 3166 code of three letters."""
 
 
 class Strict(BaseModel):

@@ -256,7 +256,7 @@ def _check_country(country: str) -> None:
     if known and country not in known:
         named = sorted(f"`{code}` ({name})" for code, (name, _) in known.items() if country and name.upper().startswith(country.upper()))
         raise CaseError(
-            f"carbon.country: {country!r} is not a country CodeCarbon has the grid of.",
+            f"country: {country!r} is not a country CodeCarbon has the grid of.",
             fix=f"Did you mean {' or '.join(named[:3])}?" if named else nearest(country, known),
         )
 
