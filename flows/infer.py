@@ -103,18 +103,20 @@ def serve(bench: Workbench, production: Production, due: Due) -> dict[str, int]:
     predictions = keep_predictions(bench, production, due, scores)
     rows = partial(scored_parts, bench, due.source.digest, predictions.digest)
     findings = check_snapshot(bench, due.period, for_training=False)
-    report, drift = measure_drift(
-        bench,
-        rows,
-        version=version,
-        period=due.period,
-        revision=due.revision,
-        reference=production.reference,
-        kinds=production.kinds,
-        predictions=predictions,
-        alarms=alarms_before(bench, version, due, predictions.digest),
-    )
-    estimate_performance(bench, production, due.period, rows, predictions.digest)
+    report, drift = None, None
+    if scores.rows:
+        report, drift = measure_drift(
+            bench,
+            rows,
+            version=version,
+            period=due.period,
+            revision=due.revision,
+            reference=production.reference,
+            kinds=production.kinds,
+            predictions=predictions,
+            alarms=alarms_before(bench, version, due, predictions.digest),
+        )
+        estimate_performance(bench, production, due.period, rows, predictions.digest)
     month = {
         **{"period": due.period, "drift": drift, "rows": scores.rows, **drift_summary(report)},
         **{"guards": scores.counts, "abstained": scores.abstained, "missing_parts": list(scores.left_out)},

@@ -169,8 +169,8 @@ def months(found: Sequence[Mapping[str, Any]]) -> None:
             shown,
             month["period"],
             f"{month['rows']:,}",
-            "DRIFTED" if month["drifted"] else "ok",
-            f"{month['share']:.2f}",
+            "DRIFTED" if month["drifted"] else "ok" if month["rows"] else "no rows",
+            f"{month['share']:.2f}" if month["rows"] else "–",
             ", ".join(month["drifted_columns"]) or "–",
             answer,
         )

@@ -92,8 +92,10 @@ def _measured(against: Reference, current: Current, case: Case, level: float, ea
     return {"report": report.to_dict(), "earlier": before, "domain": domain.to_dict() if domain else None, "cohorts": cohorts, "mix": mix}, report
 
 
-def drift_summary(report: DriftReport) -> dict[str, Any]:
-    """The verdict in the words of the record; prediction drift stands beside the columns."""
+def drift_summary(report: DriftReport | None) -> dict[str, Any]:
+    """The verdict in the words of the record; prediction drift stands beside the columns. None: nothing was measured of a period without rows."""
+    if report is None:
+        return {"drifted": False, "alarm": False, "level": None, "drifted_columns": [], "share": None, "prediction": None}
     prediction = report.prediction
     return {
         "drifted": report.drifted,

@@ -74,6 +74,14 @@ def _report_period(bench: Workbench, event: Event, notice: str | None) -> None:
     case, body = bench.case.case, event.body
     period, version = body["period"], event.version
     name = revision_key(period, body["revision"])
+    if body["drift"] is None:
+        create_markdown_artifact(
+            f"# {case} {period}: no rows\n\nVersion {version} had nothing to score, and no drift was measured. Where rows are missing, mend the source and "
+            f"run `equipoise snapshot {case} --revise`: the period is scored again then.",
+            key=key(case, "inference", name),
+            description=f"{case} {period}",
+        )
+        return
     measured = bench.store.get_json(body["drift"])
     drift = DriftReport.from_dict(measured["report"])
     shares = drift.frame().assign(new_category_rate=[one.new_category_rate for one in drift.shown])

@@ -103,12 +103,14 @@ UNLIKE = 0.05
 
 
 def quality_alerts(period: str, rows: int, counts: Mapping[str, Mapping[str, int]], findings: Sequence[Finding], left_out: Sequence[str]) -> tuple[Alert, ...]:
-    """What is wrong with a period's data: parts that could not be read and findings that would block a training are critical; rules that
+    """What is wrong with a period's data: no rows, parts that could not be read and findings that would block a training are critical; rules that
     do not hold, and columns with many rows beyond what fitting saw, are warnings. There is one alert a column, whatever is wrong with it.
 
     counts: rows by guard and column. left_out: what could not be read, in words.
     """
     told: dict[str, list[tuple[Severity, str]]] = {"parts": [("critical", f"{len(left_out)} part(s) could not be read: {left_out[0]}")]} if left_out else {}
+    if not rows:
+        told["rows"] = [("critical", "The period has no rows: nothing was scored, and nothing measured.")]
     for guard, columns in counts.items():
         for column, count in columns.items():
             if count > UNLIKE * rows:

@@ -35,7 +35,8 @@ def told(event: Event) -> str:
         case "served":
             again = f" again (revision {body['revision']})" if body.get("revision", 1) > 1 else ""
             partial = f", {len(body['missing_parts'])} part(s) could not be read" if body.get("missing_parts") else ""
-            return f"{version} scored {body['period']}{again}: {body['rows']:,} rows, {'drifted' if body['drifted'] else 'no drift'}{partial}"
+            drift = "drifted" if body["drifted"] else "no drift" if body["rows"] else "no drift measured"
+            return f"{version} scored {body['period']}{again}: {body['rows']:,} rows, {drift}{partial}"
         case "drifted":
             return f"{body['period']} drifted from what {version} was accepted on: {', '.join(body['columns'])}"
         case "rolled back":

@@ -141,7 +141,8 @@ def looks_on_record(events: Sequence[Event], version: int) -> list[Look]:
     """
     own = [event for event in events if event.version == version]
     served, monitored = ({str(event.body["period"]): event.body for event in own if event.kind == kind} for kind in ("served", "monitored"))
-    looks: list[Look] = [(period, OF_SERVED, drift_alerts(body)) for period, body in served.items()]
+    measured = {period: body for period, body in served.items() if body.get("rows") != 0}
+    looks: list[Look] = [(period, OF_SERVED, drift_alerts(body)) for period, body in measured.items()]
     looks += [(period, OF_ROWS, gathered([Alert(**told) for told in body["alerts"]])) for period, body in served.items() if "alerts" in body]
     looks += [(period, OF_LABELS, gathered([Alert(**told) for told in body["alerts"]])) for period, body in monitored.items()]
     return sorted(looks, key=lambda look: look[0])

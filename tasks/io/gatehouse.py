@@ -144,5 +144,7 @@ def drift_since_training(bench: Workbench, evidence: dict[str, Any]) -> Measured
         return Measured(0.0, f"no snapshot is newer than {newest}")
     _, frame = bench.snapshot("features", newest)
     kinds = {name: kind for name, kind in bench.kinds.items() if name in bench.case.features}
+    if frame.empty:
+        return Measured(None, f"{newest} has no rows")
     report = reference(bench.store, evidence["reference"], kinds).compare(frame, bench.case.drift)
     return Measured(report.share, f"{newest}: {', '.join(report.drifted_columns) or 'none'}")

@@ -1,15 +1,17 @@
 """Periods are scored once each, whatever comes: corrections, lost parts, servers that are away, ranges, a stop. On real parts, with a Prefect server."""
 
+from dataclasses import replace
 from functools import partialmethod
 
 import pandas as pd
 import pytest
 
 from tasks.core.errors import CaseError, DataError, IntegrityError, UnavailableError
+from tasks.core.incidents import open_incidents
 from tasks.io.status import status_of
 from tasks.io.store import Store
 from tasks.io.workbench import Workbench
-from tests.conftest import enrol, review
+from tests.conftest import enrol, loans, review
 
 pytestmark = pytest.mark.usefixtures("prefect", "home")
 
@@ -259,6 +261,38 @@ def test_a_refused_correction_keeps_no_later_month_waiting(production):
     assert rows(bench)["due"].startswith("score 2024-02 (corrected, revision 2); ")
     found = [event.body for event in bench.ledger.events("loans") if event.kind == "incident"]
     assert [(one["period"], one["severity"]) for one in found if one["kind"] == "data quality" and "refused" in one["subject"]] == [("2024-02", "critical")]
+
+
+def test_strange_months_have_one_result_each(production):
+    """One row, categories that are all new, nothing but gaps, no row at all: each month is scored once, and status says so."""
+    from flows.infer import infer
+    from flows.snapshot import snapshot
+
+    strange = loans(("2024-04", "2024-05", "2024-06"), rows=300, seed=9)
+    month = strange["month"].str[:7]
+    strange.loc[month == "2024-05", "region"] = strange["id"]
+    strange.loc[month == "2024-06", ["amount", "income", "region"]] = None
+    strange = strange.drop(index=strange.index[month == "2024-04"][1:])
+    pd.concat([pd.read_csv(production / "loans.csv"), strange.assign(id="S" + strange["id"])]).to_csv(production / "loans.csv", index=False)
+    snapshot("loans")
+    bench = Workbench.open("loans")
+    last = bench.store.find("loans", "features", "2024-06")
+    digest, _ = bench.store.put_parts([bench.store.get_frame(last.digest).iloc[:0]])
+    bench.store.record(replace(last, key="2024-07", digest=digest, rows=0, parent=last.digest))
+    for _ in range(2):
+        infer("loans")
+    assert [(event.body["period"], event.body["rows"]) for event in served(bench)] == [
+        *(("2024-02", 600), ("2024-03", 600), ("2024-04", 1), ("2024-05", 300), ("2024-06", 300), ("2024-07", 0)),
+    ]
+    incidents = {(one.kind, one.period): one for one in open_incidents(bench.ledger.events("loans"), 1)}
+    assert ("drift", "2024-06") in incidents  # what is not measured afterwards is not over
+    [alert] = served(bench)[-1].body["alerts"]
+    assert (alert["kind"], alert["severity"], alert["subject"]) == ("data quality", "critical", "rows")
+    assert "no rows" in alert["reason"]
+    told = rows(bench)
+    assert told["last inference"] == "2024-07 with version 1, 0 rows"
+    assert not told["due"].startswith("score")
+    assert bench.ledger.errands("loans") == []
 
 
 def test_a_case_that_was_stopped_is_not_scored_until_it_is_resumed(production):

@@ -177,7 +177,7 @@ def _watched(dossier: Dossier) -> Iterator[Part]:
                 one["period"],
                 count(one["rows"]),
                 listed((short(str(name), 30) for name in one["drifted_columns"]), 4) or "none",
-                "! drifted" if one["drifted"] else "✓ as before",
+                "! drifted" if one["drifted"] else "✓ as before" if one["rows"] else "no rows",
             )
             for one in last
         ),
