@@ -40,8 +40,9 @@ def draw_period(bench: Workbench, event: Event) -> bool:
     case, period, version, workspace = bench.case.case, str(event.body["period"]), event.version or 0, bench.workspace
     events = bench.ledger.events(case)
     turn = turn_of(events, event)
-    found = bench.store.find(case, "drift", f"v{version}-{period}")  # entries of old do not name it
-    digest = event.body.get("drift") or (found.digest if found else None)
+    digest = event.body.get("drift")
+    if "drift" not in event.body and (found := bench.store.find(case, "drift", f"v{version}-{period}")):
+        digest = found.digest  # entries of old do not name it
     if digest is None or workspace.has(case, workspace.run(case, period, version, revision=turn)):
         return False
     body = bench.store.get_json(digest)

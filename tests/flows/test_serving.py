@@ -6,6 +6,7 @@ from functools import partialmethod
 import pandas as pd
 import pytest
 
+from tasks.core.case import revision_key
 from tasks.core.errors import CaseError, DataError, IntegrityError, UnavailableError
 from tasks.core.incidents import open_incidents
 from tasks.io.status import status_of
@@ -293,6 +294,13 @@ def test_strange_months_have_one_result_each(production):
     assert told["last inference"] == "2024-07 with version 1, 0 rows"
     assert not told["due"].startswith("score")
     assert bench.ledger.errands("loans") == []
+
+    first = bench.store.find("loans", "features", "2024-02")
+    bench.store.record(replace(first, key=revision_key("2024-02", 2), digest=digest, rows=0, parent=first.digest))
+    infer("loans")
+    assert (served(bench)[-1].body["revision"], served(bench)[-1].body["rows"]) == (2, 0)
+    pages = bench.workspace.runs("loans")
+    assert [bench.workspace.run("loans", "2024-02", 1, revision=revision) in pages for revision in (1, 2)] == [True, False]  # not the first's again
 
 
 def test_a_case_that_was_stopped_is_not_scored_until_it_is_resumed(production):
